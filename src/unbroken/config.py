@@ -1,0 +1,487 @@
+"""A configuration: what is listened on, which targets there are, and which routes lead to them.
+
+    load(path, environ)        a file, or what `find` finds, or the environment alone
+    Config.from_env(environ)   no file: every provider whose key is in the environment
+    config.resolve(model)      the route for a model name in a request
+
+The file's form is in `config_shape`, the reading of it in `config_file`; here the parts
+are put together.  Keys are never part of a repr, a warning or an error.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, is_dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from unbroken.catalog import Provider, nearest_provider, providers
+from unbroken.config_file import ConfigError, Document, Problem
+from unbroken.config_shape import ABILITIES, File, ProviderSection, RouteSection, Secret, ServerSection, TargetSection
+from unbroken.policy import Policy, Route
+from unbroken.types import Target, Task
+from unbroken.wire import format_named
+
+__all__ = ["Account", "Config", "ConfigError", "Problem", "Server", "find", "load"]
+
+Record = TypeVar("Record")
+
+FILE_NAMES = ("unbroken.yaml", "unbroken.yml")
+"""What a configuration is called where nobody says which."""
+FILE_BYTES_MAX = 4_000_000
+"""Far more than any configuration; a wrong path should not be read to its end."""
+EXPLICIT_MAX = 1024
+"""Routes for `provider/model` that are kept: callers choose these names, so there is a limit."""
+MODEL_CHARS_MAX = 256
+"""The longest model name that is looked at."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """Where the gateway listens, who may use it, and the largest bodies that it takes, in megabytes."""
+
+    host: str = "127.0.0.1"
+    port: int = 4100
+    keys: tuple[str, ...] = field(default=(), repr=False)
+    body_limit_mb: float = 20.0
+    response_limit_mb: float = 32.0
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        if self.host.lower() == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host.strip("[]")).is_loopback
+        except ValueError:
+            return False
+
+    def problem(self) -> str | None:
+        """Why it must not listen like this, and what to do about it; None where it may."""
+        if self.loopback or self.keys:
+            return None
+        return (
+            "listening beyond this machine without keys would let anybody in: give `server.keys` "
+            "(or UNBROKEN_KEYS in the environment), or listen on 127.0.0.1"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """A provider as it is used here: its row or what the file says instead, and the keys to it.
+
+    `keys` is empty where none was found; `key_env` then says where one was looked for.
+    `model` is what is asked for where nobody names one; `model_given` whether the
+    operator chose it rather than the catalogue.
+    """
+
+    name: str
+    row: Provider
+    keys: tuple[Secret, ...] = ()
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    model: str = ""
+    model_given: bool = False
+    capabilities: frozenset[str] | None = None
+    tasks: frozenset[Task] = frozenset(Task)
+    context_tokens: int | None = None
+    deadlines: Mapping[str, float] = field(default_factory=dict)
+    quota_group: str = ""
+
+    @property
+    def key_missing(self) -> bool:
+        """Whether requests will be refused for want of a key."""
+        return self.row.key_needed and not self.keys
+
+    def targets(self, model: str, section: TargetSection | None = None) -> tuple[Target, ...]:
+        """One target for each key, in order, with what a route says about this one on top."""
+        keys = self.keys or (Secret("", ""),)
+        mine = section or TargetSection(target="")
+        return tuple(
+            Target(
+                name=f"{self.name}/{model}" + (f"#{number}" if len(keys) > 1 else ""),
+                provider=self.name,
+                model=model,
+                format=self.row.format,
+                base_url=self.row.base_url,
+                key=key.value,
+                key_name=key.name or (str(number) if key.value else ""),
+                quota_group=self.quota_group,
+                headers=self.headers,
+                tasks=frozenset(map(Task, mine.tasks)) or self.tasks,
+                capabilities=_able(mine.capabilities) or self._capabilities(model),
+                context_tokens=mine.context_tokens or self.context_tokens,
+                prefix=mine.prefix or self.row.prefix,
+                weight=mine.weight / len(keys),
+                deadlines={**self.deadlines, **mine.deadlines},
+            )
+            for number, key in enumerate(keys, start=1)
+        )
+
+    def _capabilities(self, model: str) -> frozenset[str]:
+        if self.capabilities is not None:
+            return self.capabilities
+        of_model = self.row.model_capabilities if model == self.row.model else frozenset[str]()
+        return _able(self.row.capabilities | of_model)
+
+
+def _able(capabilities: Iterable[str]) -> frozenset[str]:
+    """Capabilities for a target: where none of the abilities is listed, none is ruled out."""
+    listed = frozenset(capabilities)
+    return listed if not listed or listed & ABILITIES else listed | ABILITIES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Everything that was configured, checked and put together.
+
+    `targets` are those of all routes and providers, each once, in order of preference;
+    `routes` holds `auto` too, unless there is no target at all.  `source` is the file's
+    path or `environment`; `warnings` is what is allowed but probably not meant.
+    """
+
+    server: Server = field(default_factory=Server)
+    accounts: Mapping[str, Account] = field(default_factory=dict)
+    targets: tuple[Target, ...] = ()
+    routes: Mapping[str, Route] = field(default_factory=dict)
+    defaults: Policy = field(default_factory=Policy)
+    source: str = "environment"
+    warnings: tuple[str, ...] = ()
+    _explicit: dict[str, Route] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Config:
+        """The configuration that needs no file; ConfigError where a variable makes no sense."""
+        return _Assembly(Document("", file="environment", environ=environ), environ).config(File())
+
+    @classmethod
+    def find(cls, path: Path | None = None, environ: Mapping[str, str] | None = None) -> Config:
+        """The configuration that is there, see `load`; `environ` is the process's own unless given."""
+        return load(path, os.environ if environ is None else environ)
+
+    def resolve(self, model: str) -> Route | None:
+        """The route that a request for this model takes; None where there is none.
+
+        A route's name comes first.  `provider/model` is exactly that target, without
+        failover (all keys of the provider count as one, `#2` at the end means the second
+        alone), whether or not a route lists it.
+        """
+        if (route := self.routes.get(model) or self._explicit.get(model)) is not None:
+            return route
+        provider, _, name = model.partition("/")
+        account = self.accounts.get(provider)
+        if account is None or not name or len(model) > MODEL_CHARS_MAX:
+            return None
+        route = Route(name=model, targets=self._exactly(account, name), policy=self.defaults)
+        while len(self._explicit) >= EXPLICIT_MAX:
+            self._explicit.pop(next(iter(self._explicit)))
+        self._explicit[model] = route
+        return route
+
+    def _exactly(self, account: Account, name: str) -> tuple[Target, ...]:
+        model, mark, number = name.rpartition("#")
+        if mark and number.isdecimal() and 1 <= int(number) <= len(account.keys) != 1:
+            return self._known(account, model)[int(number) - 1 : int(number)]
+        return self._known(account, name)
+
+    def _known(self, account: Account, model: str) -> tuple[Target, ...]:
+        """As a route has it, with the limits that are said there, or else as the provider has it."""
+        listed = tuple(t for t in self.targets if t.provider == account.name and t.model == model)
+        return listed or account.targets(model)
+
+
+def find(path: Path | None, environ: Mapping[str, str]) -> Path | None:
+    """The file to read: the one given, $UNBROKEN_CONFIG, ./unbroken.yaml; None for the environment alone."""
+    if path is not None:
+        return path
+    if environ.get("UNBROKEN_CONFIG"):
+        return Path(environ["UNBROKEN_CONFIG"])
+    return next((Path(name) for name in FILE_NAMES if Path(name).is_file()), None)
+
+
+def load(path: Path | None, environ: Mapping[str, str]) -> Config:
+    """The configuration from a file or the environment, see `find`; ConfigError lists all that is wrong."""
+    found = find(path, environ)
+    if found is None:
+        return Config.from_env(environ)
+    document = Document(_text(found), file=str(found), environ=environ)
+    return _Assembly(document, environ).config(document.read(File))
+
+
+def _text(path: Path) -> str:
+    def unreadable(why: str) -> ConfigError:
+        return ConfigError([Problem(file=str(path), line=0, key="", message=why)])
+
+    try:
+        with path.open("rb") as file:
+            data = file.read(FILE_BYTES_MAX + 1)
+    except OSError as error:
+        raise unreadable(f"cannot be read: {error.strerror}") from None
+    if len(data) > FILE_BYTES_MAX:
+        raise unreadable(f"larger than {FILE_BYTES_MAX // 1_000_000} MB, so hardly a configuration")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise unreadable(f"not UTF-8 text (byte {error.start})") from None
+
+
+# ------------------------------------------------------------ putting together
+
+
+class _Assembly:
+    """Puts a `Config` together from the sections of a file; with an empty file, from the environment."""
+
+    def __init__(self, document: Document, environ: Mapping[str, str]) -> None:
+        self.document = document
+        self.environ = environ
+        self.warnings: list[str] = []
+        self.accounts: dict[str, Account] = {}
+        self.server = Server()
+
+    def config(self, file: File) -> Config:
+        self.server = self._server(file.server)
+        for name, section in file.providers.items():
+            self._add_account(name, section)
+        if not file.providers and not file.routes:
+            self._add_accounts_of_environment()
+        defaults = _overridden(Policy(), file.defaults)
+        routes = {name: self._route(name, section, defaults=defaults) for name, section in file.routes.items()}
+        self.document.finish()
+        targets = _once([*(t for route in routes.values() for t in route.targets), *self._idle(routes)])
+        if targets and "auto" not in routes:
+            routes["auto"] = Route(name="auto", targets=targets, policy=defaults)
+        config = Config(
+            server=self.server, accounts=self.accounts, targets=targets, routes=routes,
+            defaults=defaults, source=self.document.file,
+        )  # fmt: skip
+        return replace(config, warnings=(*self.warnings, *_warnings(config, {"auto"} - set(file.routes))))
+
+    # ------------------------------------------------------------------ server
+
+    def _server(self, section: ServerSection) -> Server:
+        keys = tuple(key.value for key in section.keys)
+        if not keys:
+            keys = tuple(filter(None, (key.strip() for key in self.environ.get("UNBROKEN_KEYS", "").split(","))))
+        if not all(key.strip() for key in keys):
+            self.document.problem(("server", "keys"), "a key is empty: that would let anybody in")
+        server = Server(
+            host=section.host, port=section.port, keys=keys,
+            body_limit_mb=section.body_limit_mb, response_limit_mb=section.response_limit_mb,
+        )  # fmt: skip
+        if problem := server.problem():
+            self.document.problem(("server", "host"), problem)
+        return server
+
+    # --------------------------------------------------------------- providers
+
+    def _add_account(self, name: str, section: ProviderSection) -> None:
+        path = ("providers", name)
+        if not _NAME.fullmatch(name):
+            self.document.problem(path, "a provider's name is made of letters, digits, `.`, `_` and `-`")
+        row = self._row(name, section)
+        if row is None:
+            return
+        if section.key and section.keys:
+            self.document.problem((*path, "key"), "give either `key` or `keys`")
+        given = section.keys or ((section.key,) if section.key else ())
+        keys = tuple(key for key in given if key.value)
+        if len({key.value for key in keys}) < len(keys):
+            self.document.problem((*path, "keys"), "the same key is given twice")
+        self.accounts[name] = Account(
+            name=name,
+            row=row,
+            keys=keys or _keys_of(row, self.environ),
+            headers=self._headers(row, section),
+            model=section.model or row.model,
+            model_given=bool(section.model),
+            capabilities=_able(section.capabilities) if section.capabilities else None,
+            tasks=frozenset(map(Task, section.tasks)) or frozenset(Task),
+            context_tokens=section.context_tokens,
+            deadlines=section.deadlines,
+            quota_group=section.quota_group or "",
+        )
+        if self.accounts[name].key_missing:
+            where = " or ".join(row.key_env)
+            self.warnings.append(f"provider {name}: no key found; set {where} in the environment, or give `key`")
+
+    def _row(self, name: str, section: ProviderSection) -> Provider | None:
+        """The catalogue's row with what the file says instead; None where there is neither."""
+        path = ("providers", name)
+        if section.like and section.like not in providers():
+            hint = nearest_provider(section.like)
+            known = f"did you mean `{hint}`?" if hint else "it knows " + ", ".join(providers())
+            self.document.problem((*path, "like"), f"not in the catalogue; {known}")
+            return None
+        row = providers().get(section.like or name)
+        if row is None and not section.base_url:
+            hint = nearest_provider(name)
+            meant = f"; did you mean `{hint}`?" if hint else ""
+            self.document.problem(path, f"not in the catalogue, so it needs a `base_url`{meant}")
+            return None
+        row = row or Provider(name=name, base_url="", key_needed=False)
+        base_url = section.base_url or self._base_url_of_environment(row) or row.base_url
+        if section.base_url and (problem := _url_problem(base_url)):
+            self.document.problem((*path, "base_url"), problem)
+        if section.format and not _is_format(section.format):
+            self.document.problem((*path, "format"), "there is no such wire format")
+        return replace(
+            row, base_url=base_url.rstrip("/"), key_needed=row.key_needed and not section.base_url,
+            format=section.format or row.format, prefix=section.prefix or row.prefix,
+        )  # fmt: skip
+
+    def _headers(self, row: Provider, section: ProviderSection) -> Mapping[str, str]:
+        of_environment = {name: self.environ.get(variable, "") for name, variable in row.header_env.items()}
+        given = {name.lower(): secret.value for name, secret in section.headers.items()}
+        return {name: value for name, value in (of_environment | given).items() if value}
+
+    # ------------------------------------------------------------- environment
+
+    def _add_accounts_of_environment(self) -> None:
+        for row in providers().values():
+            asked_for = row.key_env if row.key_needed else (row.base_url_env,)
+            if row.model and any(self.environ.get(name, "").strip() for name in asked_for):
+                model = self.environ.get(f"{row.name.upper()}_MODEL", "").strip() or None
+                self._add_account(row.name, ProviderSection(model=model))
+
+    def _base_url_of_environment(self, row: Provider) -> str:
+        """Where the provider's own SDK would be pointed to by the environment, with the path that it adds."""
+        value = self.environ.get(row.base_url_env, "").strip() if row.base_url_env else ""
+        if not value:
+            return ""
+        url = _ollama_url(value) if row.name == "ollama" else value
+        url = url.rstrip("/")
+        if problem := _url_problem(url):
+            self.document.problem((row.base_url_env,), problem)
+            return ""
+        if self._is_ourselves(url):  # set for the callers on this machine, and inherited by us
+            self.warnings.append(f"{row.base_url_env} points at this gateway, so it is not used for {row.name}")
+            return ""
+        return url if url.endswith(row.base_path) else url + row.base_path
+
+    def _is_ourselves(self, url: str) -> bool:
+        parts = urlsplit(url)
+        return Server(host=parts.hostname or "").loopback and parts.port == self.server.port
+
+    # ------------------------------------------------------------------ routes
+
+    def _route(self, name: str, section: RouteSection, *, defaults: Policy) -> Route:
+        path = ("routes", name)
+        if "/" in name and name.partition("/")[0] in {**self.accounts, **providers()}:
+            self.document.problem(path, "this name already means exactly one target; call the route otherwise")
+        if not name.strip() or len(name) > MODEL_CHARS_MAX:
+            self.document.problem(path, f"a route's name has 1 to {MODEL_CHARS_MAX} characters")
+        targets: list[Target] = []
+        for at, entry in enumerate(section.targets):
+            found = self._entry(entry, (*path, "targets", str(at)))
+            if {t.name for t in found} & {t.name for t in targets}:
+                self.document.problem((*path, "targets", str(at)), "this target is in the route already")
+            targets.extend(found)
+        if not section.targets:
+            self.document.problem((*path, "targets"), "a route needs at least one target")
+        return Route(
+            name=name, targets=tuple(targets), strategy=section.strategy, width=section.width,
+            policy=_overridden(defaults, section.policy),
+        )  # fmt: skip
+
+    def _entry(self, entry: TargetSection, path: tuple[str, ...]) -> tuple[Target, ...]:
+        provider, slash, model = entry.target.partition("/")
+        if not entry.target:  # its absence was reported by the reader
+            return ()
+        in_file = self.document.has(("providers", provider))
+        if provider in providers() and provider not in self.accounts and not in_file:
+            self._add_account(provider, ProviderSection())
+        account = self.accounts.get(provider)
+        if account is None and in_file:
+            return ()  # what is wrong with it was said there
+        if account is None:
+            hint = nearest_provider(provider, self.accounts)
+            known = f"did you mean `{hint}`?" if hint else "providers here: " + (", ".join(self.accounts) or "none")
+            self.document.problem(path, f"there is no provider `{provider}`; {known}")
+            return ()
+        if not (model or account.model) or (slash and not model):
+            self.document.problem(path, f"which model of {provider}? Write `{provider}/MODEL`, or give it a `model`")
+            return ()
+        return account.targets(model or account.model, entry)
+
+    def _idle(self, routes: Mapping[str, Route]) -> Iterator[Target]:
+        """The targets of providers that no route uses, and of those whose model the operator chose."""
+        used = {target.provider for route in routes.values() for target in route.targets}
+        for account in self.accounts.values():
+            if account.model and (account.model_given or account.name not in used):
+                yield from account.targets(account.model)
+
+
+def _once(targets: Iterable[Target]) -> tuple[Target, ...]:
+    """Each name's first, in order."""
+    by_name: dict[str, Target] = {}
+    for target in targets:
+        by_name.setdefault(target.name, target)
+    return tuple(by_name.values())
+
+
+def _overridden(record: Record, overrides: Mapping[str, Any]) -> Record:
+    """A record with some of its fields, or of its records' fields, replaced."""
+    new = {
+        name: _overridden(getattr(record, name), value) if is_dataclass(getattr(record, name)) else value
+        for name, value in overrides.items()
+    }
+    return replace(record, **new)  # type: ignore[type-var]
+
+
+def _keys_of(row: Provider, environ: Mapping[str, str]) -> tuple[Secret, ...]:
+    """The key that the environment has for a provider: the first variable that is set."""
+    found = next((name for name in row.key_env if environ.get(name, "").strip()), None)
+    return (Secret(environ[found].strip(), found),) if found else ()
+
+
+def _url_problem(url: str) -> str | None:
+    """What is wrong with an address; never repeats it, since there may be a password in it."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return "not an address"
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        return "expected an address that begins with http:// or https://"
+    if parts.username is not None or parts.query or parts.fragment:
+        return "an address has no user, `?` or `#` in it; give the key as `key` or in `headers`"
+    return None
+
+
+def _ollama_url(value: str) -> str:
+    """OLLAMA_HOST as Ollama reads it: scheme and port may be left out, and 0.0.0.0 is for its server."""
+    parts = urlsplit(value if "://" in value else f"http://{value}")
+    try:
+        port = parts.port or (443 if value.startswith("https://") else 80 if "://" in value else 11434)
+    except ValueError:
+        return value
+    host = "127.0.0.1" if parts.hostname in {None, "0.0.0.0", "::"} else parts.hostname  # noqa: S104
+    return f"{parts.scheme}://{f'[{host}]' if ':' in str(host) else host}:{port}{parts.path}"
+
+
+def _is_format(name: str) -> bool:
+    if name == Target.__dataclass_fields__["format"].default:
+        return True
+    try:
+        format_named(name)
+    except KeyError:
+        return False
+    return True
+
+
+def _warnings(config: Config, made_here: set[str]) -> Iterator[str]:
+    """What is allowed but probably not meant; routes that were made here are not the operator's doing."""
+    if not config.targets:
+        yield "there is no target: set a provider's key in the environment (OPENAI_API_KEY, ...) or write a file"
+    for route in config.routes.values():
+        if route.name in made_here and len(config.routes) > 1:
+            continue
+        if len(route.targets) == 1:
+            yield f"route {route.name}: only one target, so there is nothing to fail over to"
+        elif len(places := {urlsplit(target.base_url).netloc for target in route.targets}) == 1:
+            yield f"route {route.name}: all targets are at {places.pop()}; if it fails, all do"

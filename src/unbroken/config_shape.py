@@ -1,0 +1,236 @@
+"""What may stand in a configuration file: one record per section, and the values that are allowed.
+
+Nothing here reads a file.  `config_file` reads by these records, `config_schema` describes
+them to editors, and both learn the policy's fields from the records in `policy`: a new
+policy field is known here without a change, if its name ends as others of its sort do.
+
+    File
+      server     ServerSection
+      providers  name -> ProviderSection
+      routes     name -> RouteSection -> TargetSection
+      defaults   fields of Policy
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from unbroken.policy import Deadlines, Policy
+from unbroken.types import Task
+
+__all__ = [
+    "ABILITIES",
+    "CHOICES",
+    "SHORTHANDS",
+    "SHORT_FORMS",
+    "File",
+    "ProviderSection",
+    "RouteSection",
+    "Rule",
+    "Secret",
+    "ServerSection",
+    "TargetSection",
+    "rule_for",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A value that is never shown; `name` is the environment variable it came from, if one alone did."""
+
+    value: str = field(repr=False)
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSection:
+    """Where the gateway listens, and who may use it."""
+
+    host: str = "127.0.0.1"
+    """The address to listen at; anything but loopback needs `keys`."""
+    port: int = 4100
+    """The port to listen at; 0 lets the system choose one."""
+    keys: tuple[Secret, ...] = ()
+    """The keys that callers must send, as `Authorization: Bearer KEY`. Without any, every caller is let in."""
+    body_limit_mb: float = 20.0
+    """The largest request that is taken from a caller, in megabytes."""
+    response_limit_mb: float = 32.0
+    """The largest answer that is taken from a provider, in megabytes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderSection:
+    """A provider: an address, its keys, and what is the same for all of its models.
+
+    Under a name that the catalogue knows, everything has a default; under any other,
+    `base_url` or `like` must be given.
+    """
+
+    like: str | None = None
+    """The catalogue's name for a provider of which this is another account or address."""
+    base_url: str | None = None
+    """The address of the API up to and including its version, such as `http://10.0.0.5:8000/v1`."""
+    format: str | None = None
+    """The wire format that is spoken there, such as `openai_chat`."""
+    key: Secret | None = None
+    """The key to it. Without one, the environment variables of the catalogue's row are looked up."""
+    keys: tuple[Secret, ...] = ()
+    """Several keys, tried in this order: each makes a target of its own."""
+    model: str | None = None
+    """The model that is meant where a route names this provider alone, and that `auto` uses."""
+    headers: Mapping[str, Secret] = field(default_factory=dict)
+    """Further headers for every request to it."""
+    prefix: str | None = None
+    """How it continues an answer that another target began: `assistant` (it goes on from a last assistant
+    message), `flag` (with `"prefix": true`), `vllm` (with `continue_final_message`), or `none` (it is asked to)."""
+    capabilities: tuple[str, ...] = ()
+    """What its models can do. If any of `tools`, `vision` and `schema` is listed, requests that need another
+    of them go elsewhere. `reasoning` and `local` allow minutes before the first word."""
+    tasks: tuple[Task, ...] = ()
+    """The kinds of work it takes; all of them unless listed."""
+    context_tokens: int | None = None
+    """The size of its models' context, in tokens."""
+    deadlines: Annotated[Mapping[str, Any], Deadlines] = field(default_factory=dict)
+    """Limits of its own, which win over those of routes."""
+    quota_group: str | None = None
+    """A name for keys that share one limit: when one of them is out of quota, all are."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetSection:
+    """A model at a provider, with what is particular to it in this route."""
+
+    target: str
+    """`provider/model`, or a provider that has a `model` of its own."""
+    weight: float = 1.0
+    """Its share of the traffic under `weighted`, shared among its keys."""
+    prefix: str | None = None
+    """As for its provider."""
+    capabilities: tuple[str, ...] = ()
+    """As for its provider."""
+    tasks: tuple[Task, ...] = ()
+    """As for its provider."""
+    context_tokens: int | None = None
+    """As for its provider."""
+    deadlines: Annotated[Mapping[str, Any], Deadlines] = field(default_factory=dict)
+    """As for its provider; these win."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteSection:
+    """A model name that callers use, and the targets behind it."""
+
+    targets: tuple[TargetSection, ...]
+    """Who can answer, in order of preference."""
+    strategy: str = "priority"
+    """How a target is chosen for a request; the others are there for when it fails."""
+    width: int = 1
+    """How many targets are started at once. A `race` of width 1 starts all of them."""
+    policy: Annotated[Mapping[str, Any], Policy] = field(default_factory=dict)
+    """How hard to try, where it differs from `defaults`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class File:
+    """Configuration of unbroken."""
+
+    server: ServerSection = field(default_factory=ServerSection)
+    """Where the gateway listens, and who may use it."""
+    providers: Mapping[str, ProviderSection] = field(default_factory=dict)
+    """The providers by name. A provider of the catalogue need not be listed to be used in a route."""
+    routes: Mapping[str, RouteSection] = field(default_factory=dict)
+    """The model names that callers use. `auto` is made of all targets unless it is given here."""
+    defaults: Annotated[Mapping[str, Any], Policy] = field(default_factory=dict)
+    """How hard to try, for every route."""
+
+
+SHORT_FORMS: Mapping[type, str] = {TargetSection: "target"}
+"""Records that may be written as a plain text, and the field that it stands for."""
+
+SHORTHANDS: Mapping[type, Mapping[str, tuple[str, ...]]] = {
+    Deadlines: {"read_s": ("first_byte_s", "first_content_s")},
+}
+"""Keys that set several fields at once; a field that is given by its own name wins."""
+
+ABILITIES = frozenset({"tools", "vision", "schema"})
+"""The capabilities that a request may need."""
+
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "strategy": ("priority", "round-robin", "weighted", "random", "race"),
+    "rescue": ("continue", "restart-if-unseen", "error"),
+    "tool_calls": ("whole", "live"),
+    "on_refusal": ("return", "failover"),
+    "on_empty": ("failover", "return"),
+    "prefix": ("none", "assistant", "flag", "vllm"),
+    "capabilities": ("tools", "vision", "schema", "reasoning", "local"),
+    "tasks": tuple(task.value for task in Task),
+}
+"""The words that are allowed, by the field that they stand in."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """What a value must be besides its type: one of the words, or a number between bounds.
+
+    `above` is a bound that is not itself allowed.
+    """
+
+    choices: tuple[str, ...] = ()
+    above: float | None = None
+    least: float | None = None
+    most: float | None = None
+
+    def admits(self, number: float) -> bool:
+        """Whether a number is within the bounds."""
+        return (
+            (self.above is None or number > self.above)
+            and (self.least is None or number >= self.least)
+            and (self.most is None or number <= self.most)
+        )
+
+    def __str__(self) -> str:
+        """In words, for an error: `between 0 and 1`."""
+        if self.choices:
+            return "one of " + ", ".join(self.choices)
+        if self.least is not None and self.most is not None:
+            return f"between {self.least:g} and {self.most:g}"
+        if self.above is not None:
+            return f"more than {self.above:g}"
+        return f"at least {self.least:g}"
+
+
+_SHARE = Rule(least=0.0, most=1.0)
+_POSITIVE = Rule(above=0.0)
+_ONE = Rule(least=1.0)
+_NOT_NEGATIVE = Rule(least=0.0)
+
+_RULES: Mapping[str, Rule] = {
+    "port": Rule(least=0.0, most=65535.0),
+    "width": _ONE,
+    "ratio": _SHARE,
+    "jitter": _SHARE,
+    "attempts_max": _ONE,
+    "consecutive": _ONE,
+    "calls_min": _ONE,
+    "slow_min": _ONE,
+    "samples_min": _ONE,
+    "slow_factor": _ONE,
+    "context_tokens": _ONE,
+    "base_s": _NOT_NEGATIVE,
+    "ramp_s": _NOT_NEGATIVE,
+}
+"""Fields whose bounds their names do not tell."""
+
+_ENDINGS: Mapping[str, Rule] = {"_share": _SHARE, "_rate": _SHARE, "_s": _POSITIVE, "_mb": _POSITIVE}
+"""Fields whose bounds their names do tell, as units stand last."""
+
+
+def rule_for(name: str) -> Rule:
+    """The rule for a field of this name; one that nothing is known of must not be negative."""
+    if name in CHOICES:
+        return Rule(choices=CHOICES[name])
+    if name in _RULES:
+        return _RULES[name]
+    return next((rule for ending, rule in _ENDINGS.items() if name.endswith(ending)), _NOT_NEGATIVE)

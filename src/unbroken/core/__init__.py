@@ -1,0 +1,1 @@
+"""The decision core: pure, with time and randomness as arguments."""

@@ -1,0 +1,1 @@
+"""The ways in: gateway, command line, Python client."""

@@ -1,0 +1,152 @@
+"""`unbroken serve`: the gateway on a socket, and on stderr what it serves and how to use it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import NoReturn
+
+from unbroken import __version__
+from unbroken.config import Config, ConfigError, Server, load
+from unbroken.faces.cli.ending import fail
+from unbroken.policy import Route
+
+__all__ = ["announcement", "configured", "listen", "loop_factory", "serve"]
+
+BACKLOG = 2048
+"""Connections that wait to be taken."""
+TARGETS_SHOWN = 6
+"""Of a route, in the announcement."""
+GRACE_S = 30.0
+"""How long answers under way may take when the gateway is told to stop."""
+GC_YOUNG = 10_000
+"""Objects between two rounds of the garbage collector; requests leave no cycles, so there is little to find."""
+LOG_LEVELS = ("critical", "error", "warning", "info", "debug")
+
+
+def serve(path: Path | None, *, host: str | None, port: int | None, log_level: str) -> None:
+    """Serve until told to stop.  Ends with code 2 for a wrong configuration, 1 where it cannot listen."""
+    if log_level not in LOG_LEVELS:
+        fail(f"--log-level {log_level}: one of {', '.join(LOG_LEVELS)}", code=2)
+    config = configured(path)
+    config = replace(config, server=_overruled(config.server, host=host, port=port))
+    if problem := config.server.problem():
+        fail(problem, code=2)
+    logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    listening = listen(config.server)
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        runner.run(_serve(config, listening))
+
+
+async def _serve(config: Config, listening: socket.socket) -> None:
+    """Until SIGINT or SIGTERM; answers under way may finish, unless a second signal comes."""
+    from unbroken.assemble import engine  # after the socket, so that callers wait meanwhile and are not refused
+    from unbroken.faces.gateway import Gateway
+    from unbroken.faces.server import Server as HttpServer
+
+    server = HttpServer(Gateway(config, engine(config)))
+    signals = _Signals()
+    await server.start(listening)
+    _settle()
+    print(announcement(config, listening), file=sys.stderr, flush=True)
+    await signals.next()
+    stopping = asyncio.create_task(server.stop(GRACE_S))
+    impatience = asyncio.create_task(signals.next())
+    await asyncio.wait({stopping, impatience}, return_when=asyncio.FIRST_COMPLETED)
+    impatience.cancel()
+    if not stopping.done():
+        stopping.cancel()
+        await asyncio.gather(stopping, return_exceptions=True)
+        await server.stop(0.0)
+
+
+def _settle() -> None:
+    """Everything that was made so far stays: the garbage collector need not look at it again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_YOUNG)
+
+
+class _Signals:
+    """Requests to stop, one after another; where the loop takes no signals, KeyboardInterrupt does it."""
+
+    def __init__(self) -> None:
+        self._queue: asyncio.Queue[int] = asyncio.Queue()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with contextlib.suppress(NotImplementedError):
+                asyncio.get_running_loop().add_signal_handler(number, self._queue.put_nowait, number)
+
+    async def next(self) -> int:
+        """The next one."""
+        return await self._queue.get()
+
+
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    """uvloop's, where it is installed."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop
+    return uvloop.new_event_loop
+
+
+def configured(path: Path | None) -> Config:
+    """The configuration, or the end of the process with all that is wrong with it."""
+    try:
+        return load(path, os.environ)
+    except ConfigError as error:
+        fail(str(error), code=2)
+
+
+def _overruled(server: Server, *, host: str | None, port: int | None) -> Server:
+    return replace(server, host=server.host if host is None else host, port=server.port if port is None else port)
+
+
+def listen(server: Server) -> socket.socket:
+    """A listening socket, or the end of the process with the reason."""
+    host = server.host.strip("[]")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, server.port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        _cannot_listen(server, os.strerror(error.errno) if error.errno and error.errno > 0 else str(error))
+
+
+def _cannot_listen(server: Server, why: str) -> NoReturn:
+    fail(f"cannot listen on {server.host}:{server.port}: {why}; another port: --port 0")
+
+
+def announcement(config: Config, listening: socket.socket) -> str:
+    """What is served, from where, and the line that points a client at it."""
+    host, port = listening.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    url = f"http://{shown}:{port}/v1"
+    return "\n".join(_lines(config, url))
+
+
+def _lines(config: Config, url: str) -> Iterator[str]:
+    yield f"unbroken {__version__}  {url}  (configuration: {config.source})"
+    width = max((len(name) for name in config.routes), default=0)
+    for route in config.routes.values():
+        yield f"  {route.name:{width}}  {_targets(route)}"
+    for warning in config.warnings:
+        yield f"  note: {warning}"
+    key = "one of server.keys" if config.server.keys else "any"
+    yield f"  clients: OPENAI_BASE_URL={url} OPENAI_API_KEY=<{key}>, model: {', '.join(config.routes) or 'none yet'}"
+
+
+def _targets(route: Route) -> str:
+    names = [target.name for target in route.targets[:TARGETS_SHOWN]]
+    if len(route.targets) > TARGETS_SHOWN:
+        names.append(f"{len(route.targets) - TARGETS_SHOWN} more")
+    joint = " > " if route.strategy == "priority" else ", "
+    return joint.join(names) + ("" if route.strategy == "priority" else f"  ({route.strategy})")

@@ -1,0 +1,257 @@
+"""How hard to try: one frozen record per concern, each default beside its arithmetic.
+
+A `Policy` belongs to a route; a target and a request may overrule its deadlines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from unbroken.types import Request, Target, Task, record
+
+__all__ = [
+    "Breaking",
+    "Budget",
+    "Deadlines",
+    "Hedging",
+    "Limits",
+    "Policy",
+    "Retries",
+    "Route",
+    "Streaming",
+]
+
+SHORT_TOKENS = 512
+"""A chat that asks for at most this many tokens is a short one."""
+SHORT_PROMPT_CHARS = 16_000
+"""... if its prompt is no longer than this (some 4,000 tokens)."""
+UNSTATED_TOKENS = 4_096
+"""What a caller who states no limit may get from a chat model."""
+CHARS_PER_TOKEN = 4.0
+"""Of English text, in most tokenisers."""
+READ_TOKENS_PER_S = 1_000.0
+"""A slow provider reads a prompt at this rate: 100,000 tokens take 100 s."""
+WRITE_TOKENS_PER_S = 40.0
+"""A slow large model writes at this rate; 4,096 tokens take 100 s."""
+THINKING_S = 300.0
+"""Reasoning models think for minutes before their first word."""
+LOADING_S = 120.0
+"""A local server may have to load the model from disk first (Ollama waits 5 min at most)."""
+SEEN_FACTOR = 3.0
+"""A target that was seen to need x seconds (95th percentile) gets at least three times x."""
+
+BASE_S: Mapping[str, tuple[float, float, float]] = {
+    "chat_short": (5.0, 10.0, 15.0),
+    "chat_long": (5.0, 30.0, 35.0),
+    "embedding": (5.0, 10.0, 15.0),
+    "image": (5.0, 45.0, 50.0),
+    "video": (10.0, 120.0, 130.0),
+}
+"""Seconds to connect, to the first content, and for the whole request, by kind of work."""
+
+
+@record()
+class Limits:
+    """The limits of one attempt or request in seconds, after everything that is known was weighed.
+
+    connect_s, first_byte_s and first_content_s count from the launch of an attempt, total_s
+    from the request's arrival to its first content; gap_s is between two pieces of content;
+    ceiling_s bounds a whole stream; chars_per_s_min is the slowest stream worth keeping.
+    """
+
+    connect_s: float
+    first_byte_s: float
+    first_content_s: float
+    total_s: float
+    gap_s: float
+    ceiling_s: float
+    chars_per_s_min: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deadlines:
+    """What an operator may set; None means the default for the kind of work.
+
+    A number that was set is taken as it is.  A default is only a floor: it grows with the
+    length of the prompt, with the tokens that were asked for (a plain answer comes when all
+    of them are written), with what the target is known for (reasoning, a local model) and
+    with what was seen of it.
+    """
+
+    connect_s: float | None = None
+    first_byte_s: float | None = None
+    first_content_s: float | None = None
+    total_s: float | None = None
+    gap_s: float = 20.0
+    """Twice the longest pause that hosted models make between tokens as a rule."""
+    ceiling_s: float = 3600.0
+    """A stream may last an hour: longer ones are leaks."""
+    chars_per_s_min: float = 0.5
+    """One token in eight seconds, over `floor_window_s`: nobody waits for that."""
+    floor_window_s: float = 30.0
+    reserve_share: float = 0.3
+    """Of the total, kept back for the last candidate while there is one."""
+
+    def merged(self, overrides: Mapping[str, float]) -> Deadlines:
+        """These, with somebody's own numbers for some of them."""
+        return replace(self, **overrides) if overrides else self
+
+    def limits(self, request: Request, target: Target, *, seen_s: float = 0.0) -> Limits:
+        """The limits for this request at this target; `seen_s` is its 95th percentile so far."""
+        mine = self.merged(target.deadlines)
+        connect_s, read_s, total_s = BASE_S[_kind_of_work(request)]
+        slack_s = _slack_s(request, target)
+        first_content_s = _given(mine.first_content_s, max(read_s + slack_s, SEEN_FACTOR * seen_s))
+        first_byte_s = _given(mine.first_byte_s, first_content_s)
+        total_s = _given(mine.total_s, max(total_s + slack_s, first_content_s * 7 / 6))
+        return Limits(
+            _given(mine.connect_s, connect_s), first_byte_s, first_content_s, total_s,
+            mine.gap_s, mine.ceiling_s, mine.chars_per_s_min,
+        )  # fmt: skip
+
+
+def _given(value: float | None, default: float) -> float:
+    return default if value is None else value
+
+
+def _kind_of_work(request: Request) -> str:
+    if request.task is not Task.CHAT:
+        return request.task.value
+    brief = request.max_tokens is not None and request.max_tokens <= SHORT_TOKENS
+    return "chat_short" if brief and request.prompt_chars <= SHORT_PROMPT_CHARS else "chat_long"
+
+
+def _slack_s(request: Request, target: Target) -> float:
+    """Seconds beyond the base that this work may honestly need."""
+    slack_s = 0.0
+    if request.task is Task.CHAT:
+        slack_s = max(0.0, request.prompt_chars - SHORT_PROMPT_CHARS) / CHARS_PER_TOKEN / READ_TOKENS_PER_S
+        if not request.stream:
+            slack_s += (request.max_tokens or UNSTATED_TOKENS) / WRITE_TOKENS_PER_S
+    if "reasoning" in target.capabilities:
+        slack_s += THINKING_S
+    if "local" in target.capabilities:
+        slack_s += LOADING_S
+    return slack_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retries:
+    """When to try again, and how often in all.
+
+    The wait before retry n is uniform in [0, min(wait_s_max, base_s * 2**n)]: full jitter
+    (AWS Architecture Blog, "Exponential Backoff And Jitter"), which spreads a crowd best.
+    """
+
+    attempts_max: int = 6
+    """Of one request, of every sort: two targets with a retry each, a hedge, and a rescue."""
+    same_target_max: int = 1
+    """Retries at one target; more help rarely and delay the one that would answer."""
+    base_s: float = 0.25
+    wait_s_max: float = 3.0
+    """The longest wait for a target that says when to come back; beyond it, switch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hedging:
+    """Start a second target while the first is silent.
+
+    after_s: a fixed delay; p95: the target's own 95th percentile (needs `samples_min`
+    answers); neither: no hedging.
+    """
+
+    after_s: float | None = None
+    p95: bool = False
+    samples_min: int = 20
+
+    @property
+    def on(self) -> bool:
+        return self.p95 or self.after_s is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Breaking:
+    """When to leave a target alone, and for how long.
+
+    It opens after `consecutive` failures, or when at least `calls_min` calls of the last
+    `window_s` seconds failed at `failure_rate` or more, or when at least `slow_min` calls
+    and `slow_rate` of them were slower than `slow_factor` times its own usual (and than
+    `slow_s_min`).  It stays open `open_s`, doubled each time up to `open_s_max`, with up to
+    `jitter` added; then one probe; then traffic returns over `ramp_s`.
+    """
+
+    consecutive: int = 3
+    window_s: float = 30.0
+    calls_min: int = 8
+    failure_rate: float = 0.5
+    slow_factor: float = 6.0
+    slow_s_min: float = 0.5
+    slow_min: int = 5
+    slow_rate: float = 0.5
+    open_s: float = 5.0
+    open_s_max: float = 60.0
+    jitter: float = 0.1
+    probe_s: float = 60.0
+    """A probe that is not heard of for so long is taken for lost, and another may start."""
+    ramp_s: float = 10.0
+    ramp_share: float = 0.2
+    """Of the traffic, right after a good probe."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """Retries and hedges as a share of traffic.
+
+    Each request deposits `ratio`; each retry or hedge withdraws 1.  `reserve` a
+    `window_s` is always there, so that a quiet route can retry too (finagle's RetryBudget:
+    20 % and 10 a second over 10 s).
+    """
+
+    ratio: float = 0.2
+    reserve: float = 20.0
+    window_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Streaming:
+    """What to do with a stream that breaks.
+
+    rescue: `continue` at another target, `restart-if-unseen` (only before any content was
+    shown), or `error`.  tool_calls: `whole` holds a tool call back until it is complete, so
+    that a break inside it can be rescued; `live` passes its pieces on as they come.
+    """
+
+    rescue: str = "continue"
+    tool_calls: str = "whole"
+    continuations_max: int = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """Everything a route says about how hard to try."""
+
+    deadlines: Deadlines = field(default_factory=Deadlines)
+    retries: Retries = field(default_factory=Retries)
+    hedging: Hedging = field(default_factory=Hedging)
+    breaking: Breaking = field(default_factory=Breaking)
+    budget: Budget = field(default_factory=Budget)
+    streaming: Streaming = field(default_factory=Streaming)
+    on_refusal: str = "return"
+    """`return` hands a content-policy refusal to the caller; `failover` asks the next target."""
+    on_empty: str = "failover"
+    """An answer without content: `failover` asks the next target, `return` passes it on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """A model name that callers use, the targets behind it in order of preference, and how to choose.
+
+    `width` is how many targets are started at once: 1 as a rule, more for a race.
+    """
+
+    name: str
+    targets: tuple[Target, ...]
+    strategy: str = "priority"
+    width: int = 1
+    policy: Policy = field(default_factory=Policy)

@@ -1,0 +1,1 @@
+"""The decision core under virtual time."""

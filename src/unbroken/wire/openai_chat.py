@@ -1,0 +1,207 @@
+"""The OpenAI chat format, both sides: what OpenAI speaks, and with variations most others.
+
+FORMAT                 the record; answers are read and written by the modules beside this one
+write_request          to a provider: the caller's own fields with another model, byte for byte
+read_request           from a caller: only what routing and limits need; the rest when it is asked for
+"""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from unbroken.failures import Failure, FailureKind
+from unbroken.types import Continuation, HttpRequest, Json, Mode, Request, Source, Target, anchor_of
+from unbroken.wire import Format
+from unbroken.wire.errors import classify
+from unbroken.wire.framing import UNREADABLE, join_fields, split_fields
+from unbroken.wire.openai_chat_answer import NAME, decoder
+from unbroken.wire.openai_chat_messages import read_chat, write_chat
+from unbroken.wire.openai_chat_writer import write_failure, writer
+
+__all__ = ["FORMAT", "decoder", "fault_of", "http_request", "read_fields", "read_request", "write_request"]
+
+_encode = msgspec.json.encode
+_decode_any = msgspec.json.Decoder().decode
+_decode_str = msgspec.json.Decoder(str).decode
+_NO_NEEDS: frozenset[str] = frozenset()
+_FLAGS = {b"true": True, b"false": False, b"null": False}
+_FILLED = re.compile(rb"\[\s*[^\s\]]").match
+"""An array with something in it."""
+_ASK = (
+    "Your answer was cut off before its end. Go on with it exactly where it stopped. "
+    'Begin by repeating, word for word, its last words: "{anchor}" '
+    "Write nothing before them: no greeting, no apology, no comment. "
+    "After them continue in the same language and style to the end of the answer, and repeat nothing else."
+)
+_ASK_BLANK = "Your answer was cut off before its first words. Write it now, without any comment about that."
+
+Object = dict[str, Any]
+
+
+# ----------------------------------------------------------------------- to a provider
+
+
+def write_request(request: Request, target: Target, *, continuation: Continuation | None = None) -> HttpRequest:
+    """The HTTP request to this target; ValueError where the conversation cannot be said in this format."""
+    source = request.source
+    own = source.fields if source is not None and source.format == NAME else None
+    fields = _fields_of(request, target) if own is None else dict(own)
+    fields["model"] = _encode(target.model)
+    if continuation is not None and continuation.mode is not Mode.RESTART:
+        _go_on(fields, continuation, prefix=target.prefix)
+    return http_request(target, "/chat/completions", body=join_fields(fields))
+
+
+def http_request(target: Target, path: str, *, body: bytes) -> HttpRequest:
+    """A POST of JSON to a path below the target's address, whose own query stays behind it."""
+    headers = {"content-type": "application/json", "accept-encoding": "identity"}
+    if target.key:
+        headers["authorization"] = f"Bearer {target.key}"
+    for name, value in target.headers.items():
+        headers[name.lower()] = value
+    base, mark, query = target.base_url.partition("?")
+    return HttpRequest(method="POST", url=base.rstrip("/") + path + mark + query, headers=headers, body=body)
+
+
+def _fields_of(request: Request, target: Target) -> dict[str, bytes]:
+    """A body for a request that came in another format, or from a program."""
+    body: Object = {"model": "", **write_chat(request.chat, extras=request.source is None)}
+    if "max_tokens" in body and target.provider in _WANTS_COMPLETION_TOKENS:
+        body["max_completion_tokens"] = body.pop("max_tokens")
+    if request.choices > 1:
+        body["n"] = request.choices
+    if request.stream:
+        body["stream"] = True
+        if request.include_usage:
+            body["stream_options"] = {"include_usage": True}
+    return {name: _encode(value) for name, value in body.items()}
+
+
+_WANTS_COMPLETION_TOKENS = frozenset(("openai", "azure"))
+"""Their reasoning models refuse `max_tokens`; many others know nothing else."""
+
+
+def _go_on(fields: dict[str, bytes], continuation: Continuation, *, prefix: str) -> None:
+    """Append what the caller has seen, and where the target has to be asked, the asking."""
+    seen: Object = {"role": "assistant", "content": continuation.text}
+    more = [seen]
+    if continuation.mode is Mode.ASK:
+        anchor = anchor_of(continuation.text)
+        more.append({"role": "user", "content": _ASK.format(anchor=anchor) if anchor else _ASK_BLANK})
+    elif prefix == "flag":
+        seen["prefix"] = True
+    elif prefix == "vllm":
+        fields["continue_final_message"] = b"true"
+        fields["add_generation_prompt"] = b"false"
+    messages = fields["messages"].rstrip()
+    fields["messages"] = messages[:-1] + b"," + _encode(more)[1:]
+
+
+# ----------------------------------------------------------------------- from a caller
+
+
+def read_request(_path: str, body: bytes) -> Request | Failure:
+    """What a caller asks, or the REQUEST failure that names the field that is wrong."""
+    fields = read_fields(body)
+    if isinstance(fields, Failure):
+        return fields
+    messages = fields.get("messages")
+    if messages is None:
+        return fault_of("messages", "is missing", code="missing_required_parameter")
+    if _FILLED(messages) is None:
+        return fault_of("messages", "must be an array with at least one message")
+    stream = fields.get("stream", b"false")
+    if stream not in _FLAGS:
+        return fault_of("stream", "must be true or false")
+    limit = _number(fields, "max_completion_tokens")
+    if limit is None:
+        limit = _number(fields, "max_tokens")
+    choices = _number(fields, "n")
+    return Request(
+        model=_decode_str(fields["model"]),
+        stream=_FLAGS[stream],
+        include_usage=_FLAGS[stream] and _wants_usage(fields),
+        prompt_chars=len(messages),
+        max_tokens=limit if isinstance(limit, int) else None,
+        choices=choices if isinstance(choices, int) and choices > 0 else 1,
+        temperature=_number(fields, "temperature"),
+        needs=_needs(fields, messages),
+        source=Source(NAME, fields),
+        read=partial(read_chat, fields),
+    )
+
+
+def read_fields(body: bytes) -> dict[str, bytes] | Failure:
+    """The fields of a caller's body, which must be an object and name a model."""
+    try:
+        fields = split_fields(body)
+    except msgspec.ValidationError:
+        return fault_of("", "The body must be a JSON object.")
+    except UNREADABLE as error:
+        return fault_of("", f"The body is not valid JSON: {error}.", code="invalid_json")
+    if "model" not in fields:
+        return fault_of("model", "is missing", code="missing_required_parameter")
+    try:
+        named = _decode_str(fields["model"])
+    except UNREADABLE:
+        named = ""
+    return fields if named else fault_of("model", "must be a string that names a model")
+
+
+def fault_of(param: str, what: str, *, code: str = "invalid_value") -> Failure:
+    """The failure that tells a caller which field is wrong, and how."""
+    message = f"'{param}' {what}." if param else what
+    return Failure(
+        kind=FailureKind.REQUEST, message=message, code=code, type="invalid_request_error", param=param or None
+    )
+
+
+def _number(fields: dict[str, bytes], name: str) -> Json:
+    """A number; None where it is absent or of another type, which the provider may complain about."""
+    raw = fields.get(name)
+    if raw is None or raw[:1] not in _DIGITS:
+        return None
+    try:
+        return _decode_any(raw)
+    except UNREADABLE:
+        return None
+
+
+_DIGITS = frozenset((b"-", *(b"%d" % digit for digit in range(10))))
+
+
+def _wants_usage(fields: dict[str, bytes]) -> bool:
+    try:
+        options = _decode_any(fields.get("stream_options", b"null"))
+    except UNREADABLE:
+        return False
+    return isinstance(options, dict) and options.get("include_usage") is True
+
+
+def _needs(fields: dict[str, bytes], messages: bytes) -> frozenset[str]:
+    """The capabilities without which a target cannot answer.
+
+    The names are searched for as bytes: within a string of JSON their quotes would be escaped.
+    """
+    needs = ["tools" for name in ("tools", "functions") if name in fields and _FILLED(fields[name])]
+    if b'"image_url"' in messages or b'"input_image"' in messages:
+        needs.append("vision")
+    if "response_format" in fields and b'"json_schema"' in fields["response_format"]:
+        needs.append("schema")
+    return frozenset(needs) if needs else _NO_NEEDS
+
+
+FORMAT = Format(
+    name=NAME,
+    write_request=write_request,
+    decoder=decoder,
+    classify=classify,
+    read_request=read_request,
+    writer=writer,
+    write_failure=write_failure,
+    paths=("/v1/chat/completions",),
+)
