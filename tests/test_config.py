@@ -57,8 +57,8 @@ WRONG: list[tuple[str, int, str, str]] = [
     ("server: {port: 70000}", 1, "server.port", "between 0 and 65535"),
     ("defaults: {on_empty: failovr}", 1, "defaults.on_empty", "did you mean `failover`?"),
     ("defaults: {on_refusal: x}", 1, "defaults.on_refusal", "one of return, failover"),
-    ("defaults: {streaming: {rescue: restart}}", 1, "defaults.streaming.rescue", "restart-if-unseen"),
-    ("defaults: {streaming: {tool_calls: wole}}", 1, "defaults.streaming.tool_calls", "did you mean `whole`?"),
+    ("defaults: {stream: {rescue: restart}}", 1, "defaults.stream.rescue", "restart-if-unseen"),
+    ("defaults: {stream: {tool_calls: wole}}", 1, "defaults.stream.tool_calls", "did you mean `whole`?"),
     ("defaults: {deadlines: {read_s: 0}}", 1, "defaults.deadlines.read_s", "more than 0"),
     ("defaults: {deadlines: {gap_s: -1}}", 1, "defaults.deadlines.gap_s", "more than 0, not `-1`"),
     ("defaults: {deadlines: {reserve_share: 1.5}}", 1, "defaults.deadlines.reserve_share", "between 0 and 1"),
@@ -270,7 +270,7 @@ def test_catalogue_providers_need_not_be_listed(tmp_path: Path) -> None:
     openai, groq = config.targets
 
     assert ("k", "OPENAI_API_KEY", "https://api.openai.com/v1") == (openai.key, openai.key_name, openai.base_url)
-    assert groq.capabilities == {"tools", "schema"}
+    assert groq.capabilities == {"tools", "schema", "reasoning"}
     assert [w for w in config.warnings if "provider groq: no key found; set GROQ_API_KEY" in w]
 
 

@@ -11,12 +11,13 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import date as Date  # noqa: N812 - the row has a field called date
-from functools import cache
+from fnmatch import fnmatchcase
+from functools import cache, lru_cache
 from importlib.resources import files
 from types import MappingProxyType
 from typing import Any
 
-__all__ = ["Provider", "nearest", "nearest_provider", "providers"]
+__all__ = ["Provider", "nearest", "nearest_provider", "providers", "thinks"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,10 +50,24 @@ class Provider:
 
 
 @cache
+def _document() -> Mapping[str, Any]:
+    return tomllib.loads(files("unbroken").joinpath("catalog.toml").read_text(encoding="utf-8"))
+
+
+@cache
 def providers() -> Mapping[str, Provider]:
     """Every row by its name, in the order of preference."""
-    table = tomllib.loads(files("unbroken").joinpath("catalog.toml").read_text(encoding="utf-8"))
-    return MappingProxyType({name: _row(name, values) for name, values in table.items()})
+    rows = ((name, values) for name, values in _document().items() if isinstance(values, dict))
+    return MappingProxyType({name: _row(name, dict(values)) for name, values in rows})
+
+
+@lru_cache(maxsize=4096)
+def thinks(model: str) -> bool:
+    """Whether a model of this name is known to think for long before its first word."""
+    name = model.rpartition("/")[2].partition(":")[0].lower()
+    return any(fnmatchcase(name, glob) for glob in _document()["thinks"]) and not any(
+        fnmatchcase(name, glob) for glob in _document()["thinks_not"]
+    )
 
 
 def _row(name: str, values: dict[str, Any]) -> Provider:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from unbroken.catalog import Provider, nearest_provider, providers
+from unbroken.catalog import Provider, nearest_provider, providers, thinks
 from unbroken.config_file import ConfigError, Document, Problem
 from unbroken.config_shape import ABILITIES, File, ProviderSection, RouteSection, Secret, ServerSection, TargetSection
 from unbroken.policy import Policy, Route
@@ -127,7 +127,8 @@ class Account:
         if self.capabilities is not None:
             return self.capabilities
         of_model = self.row.model_capabilities if model == self.row.model else frozenset[str]()
-        return _able(self.row.capabilities | of_model)
+        thinking = frozenset({"reasoning"} if thinks(model) else ())
+        return _able(self.row.capabilities | of_model | thinking)
 
 
 def _able(capabilities: Iterable[str]) -> frozenset[str]:

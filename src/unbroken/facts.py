@@ -16,6 +16,7 @@ __all__ = [
     "AttemptStarted",
     "Continued",
     "Fact",
+    "FirstContent",
     "FlightEnded",
     "TargetForced",
 ]
@@ -30,6 +31,18 @@ class AttemptStarted:
     number: int
     target: Target
     why: Why
+    stream: bool = False
+
+
+@record()
+class FirstContent:
+    """A stream's first content came, so many seconds after its launch."""
+
+    at: float
+    flight: str
+    number: int
+    target: Target
+    seconds: float
 
 
 @record()
@@ -116,4 +129,13 @@ class TargetForced:
     open: bool | None
 
 
-Fact = AttemptStarted | AttemptAnswered | AttemptFailed | AttemptAbandoned | Continued | FlightEnded | TargetForced
+Fact = (
+    AttemptStarted
+    | FirstContent
+    | AttemptAnswered
+    | AttemptFailed
+    | AttemptAbandoned
+    | Continued
+    | FlightEnded
+    | TargetForced
+)

@@ -35,9 +35,13 @@ READ_TOKENS_PER_S = 1_000.0
 WRITE_TOKENS_PER_S = 40.0
 """A slow large model writes at this rate; 4,096 tokens take 100 s."""
 THINKING_S = 300.0
-"""Reasoning models think for minutes before their first word."""
+"""A model that is asked to think hard does so for minutes before its first word."""
+MAY_THINK_S = 120.0
+"""A model that thinks unasked is done sooner as a rule."""
 LOADING_S = 120.0
 """A local server may have to load the model from disk first (Ollama waits 5 min at most)."""
+SEEN_MIN = 20
+"""Answers after which a 95th percentile means something."""
 SEEN_FACTOR = 3.0
 """A target that was seen to need x seconds (95th percentile) gets at least three times x."""
 
@@ -98,10 +102,18 @@ class Deadlines:
         return replace(self, **overrides) if overrides else self
 
     def limits(self, request: Request, target: Target, *, seen_s: float = 0.0) -> Limits:
-        """The limits for this request at this target; `seen_s` is its 95th percentile so far."""
+        """The limits for this request at this target.
+
+        `seen_s` is the 95th percentile of its answers so far, 0 while too few were seen: then
+        a model that is known to think is given `MAY_THINK_S`, afterwards what it was seen to need.
+        """
         mine = self.merged(target.deadlines)
         connect_s, read_s, total_s = BASE_S[_kind_of_work(request)]
         slack_s = _slack_s(request, target)
+        if request.thinks:
+            slack_s += THINKING_S
+        elif not seen_s and "reasoning" in target.capabilities:
+            slack_s += MAY_THINK_S
         first_content_s = _given(mine.first_content_s, max(read_s + slack_s, SEEN_FACTOR * seen_s))
         first_byte_s = _given(mine.first_byte_s, first_content_s)
         total_s = _given(mine.total_s, max(total_s + slack_s, first_content_s * 7 / 6))
@@ -129,8 +141,6 @@ def _slack_s(request: Request, target: Target) -> float:
         slack_s = max(0.0, request.prompt_chars - SHORT_PROMPT_CHARS) / CHARS_PER_TOKEN / READ_TOKENS_PER_S
         if not request.stream:
             slack_s += (request.max_tokens or UNSTATED_TOKENS) / WRITE_TOKENS_PER_S
-    if "reasoning" in target.capabilities:
-        slack_s += THINKING_S
     if "local" in target.capabilities:
         slack_s += LOADING_S
     return slack_s
@@ -184,7 +194,8 @@ class Breaking:
     consecutive: int = 3
     window_s: float = 30.0
     calls_min: int = 8
-    failure_rate: float = 0.5
+    failure_rate: float = 0.4
+    """Two of five; a provider that fails every second call never has three failures in a row."""
     slow_factor: float = 6.0
     slow_s_min: float = 0.5
     slow_min: int = 5
@@ -236,7 +247,7 @@ class Policy:
     hedging: Hedging = field(default_factory=Hedging)
     breaking: Breaking = field(default_factory=Breaking)
     budget: Budget = field(default_factory=Budget)
-    streaming: Streaming = field(default_factory=Streaming)
+    stream: Streaming = field(default_factory=Streaming)
     on_refusal: str = "return"
     """`return` hands a content-policy refusal to the caller; `failover` asks the next target."""
     on_empty: str = "failover"

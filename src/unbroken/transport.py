@@ -15,7 +15,7 @@ import contextlib
 import ssl
 import zlib
 from collections import deque
-from typing import Protocol, cast
+from typing import cast
 from urllib.parse import urlsplit
 
 import httptools
@@ -38,10 +38,6 @@ WRITE_HIGH_BYTES = 1024 * 1024
 """Bytes of a request that may wait in the socket's buffer; bodies are in memory anyway."""
 _NO_BREAKS = {0x0A: None, 0x0D: None, 0x00: None}
 _ENCODED = ("gzip", "x-gzip", "deflate")
-
-
-class _Settings(Protocol):
-    answer_bytes_max: int
 
 
 class Origin:
@@ -114,8 +110,8 @@ class Call:
 class Connection(asyncio.Protocol):
     """One connection to an origin; carries one request at a time."""
 
-    def __init__(self, origin: Origin, settings: _Settings) -> None:
-        self._origin, self._settings = origin, settings
+    def __init__(self, origin: Origin, pool: Connections) -> None:
+        self._origin, self._pool = origin, pool
         self._transport: asyncio.Transport | None = None
         self._parser: httptools.HttpResponseParser | None = None
         self._call: Call | None = None
@@ -151,6 +147,13 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
+    def close(self) -> None:
+        """Close; what is under way fails."""
+        if self._call is not None:
+            self._fail(FailureKind.BROKEN, "the connection was closed by us")
+        else:
+            self.drop()
+
     def pause(self) -> None:
         """Stop reading."""
         if self.usable and not self._paused and self._transport is not None:
@@ -168,14 +171,15 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass of it
         self._transport.set_write_buffer_limits(high=WRITE_HIGH_BYTES)
+        self._pool.alive.add(self)
 
     def data_received(self, data: bytes) -> None:
         if self._parser is None or self._call is None:
             self.drop()  # an answer that nobody asked for
             return
         self._received += len(data)
-        if self._received > self._settings.answer_bytes_max:
-            self._fail(FailureKind.MALFORMED, f"the answer is larger than {self._settings.answer_bytes_max} bytes")
+        if self._received > self._pool.answer_bytes_max:
+            self._fail(FailureKind.MALFORMED, f"the answer is larger than {self._pool.answer_bytes_max} bytes")
             return
         try:
             self._parser.feed_data(data)
@@ -193,6 +197,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
+        self._pool.alive.discard(self)
         with contextlib.suppress(ValueError):
             self._origin.idle.remove(self)
         if self._call is None:
@@ -240,7 +245,7 @@ class Connection(asyncio.Protocol):
     def _decompress(self, body: bytes) -> bytes:
         """At most as much as an answer may have: a small body can hold a very large one."""
         assert self._inflate is not None
-        room = self._settings.answer_bytes_max
+        room = self._pool.answer_bytes_max
         out = self._inflate.decompress(body, room)
         self._received += len(out)
         if self._inflate.unconsumed_tail or self._received > 2 * room:
@@ -283,6 +288,7 @@ class Connections:
         self._origins: dict[str, Origin] = {}
         self._tls = tls
         self._tasks: set[asyncio.Task[None]] = set()
+        self.alive: set[Connection] = set()
 
     def send(self, request: HttpRequest, listener: Listener) -> Call:
         """Begin; on a pooled connection if one is alive."""
@@ -313,10 +319,8 @@ class Connections:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for origin in self._origins.values():
-            for connection in list(origin.idle):
-                connection.drop()
-            origin.idle.clear()
+        for connection in list(self.alive):
+            connection.close()
         await asyncio.sleep(0)  # asyncio closes the sockets in its next round
 
     def _pooled(self, origin: Origin) -> Connection | None:

@@ -205,8 +205,9 @@ class Request:
     Only what routing and limits need is read at once: `prompt_chars` is the size of the
     prompt in bytes of JSON, `max_tokens` the caller's own limit, `needs` the capabilities
     without which a target cannot answer (`tools`, `vision`, `schema`), `choices` how many
-    answers.  `chat` reads the rest when a target of another format asks for it; it raises
-    ValueError where the caller's body is not a conversation.
+    answers, `thinks` whether the caller asked for more thinking than a little.  `chat` reads
+    the rest when a target of another format asks for it; it raises ValueError where the
+    caller's body is not a conversation.
     """
 
     model: str
@@ -216,6 +217,7 @@ class Request:
     prompt_chars: int = 0
     max_tokens: int | None = None
     choices: int = 1
+    thinks: bool = False
     temperature: float | None = None
     needs: frozenset[str] = frozenset()
     source: Source | None = None
@@ -363,7 +365,8 @@ class Target:
     `quota_scope` name the four things that can be ill on their own: the provider's address,
     the model there, the key, and the key's share of that model.  `prefix` says how the
     target continues an answer that was begun: `assistant` (a last assistant message is
-    carried on), `flag` (the same with `"prefix": true`), `none` (it must be asked to).
+    carried on), `flag` (the same with `"prefix": true`), `vllm` (the same with vLLM's own
+    fields), `none` (it must be asked to).
     `capabilities` names what it can do (`tools`, `vision`, `schema`, `reasoning`, `local`);
     empty means unknown, and then nothing is ruled out.
     """

@@ -22,7 +22,7 @@ def values() -> None:
     target = Target(name="openai/gpt", provider="openai", model="gpt", base_url="https://provider.example/v1")
     policy = Policy(
         deadlines=Deadlines(total_s=38), retries=Retries(attempts_max=3), hedging=Hedging(p95=True),
-        breaking=Breaking(open_s=4), streaming=Streaming(rescue="error"),
+        breaking=Breaking(open_s=4), stream=Streaming(rescue="error"),
     )  # fmt: skip
     route = Route(name="auto", targets=(target,), policy=policy)
     assert_type(route.policy.deadlines.limits(Request(model="auto"), target), Limits)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from math import log
 from random import Random
 from typing import Any
@@ -25,10 +26,11 @@ from unbroken.facts import (
     AttemptFailed,
     AttemptStarted,
     Fact,
+    FirstContent,
     TargetForced,
 )
 from unbroken.failures import Failure, Fault, Scope
-from unbroken.policy import Breaking, Route
+from unbroken.policy import SEEN_MIN, Breaking, Route
 from unbroken.types import Target, Usage
 
 __all__ = ["Board", "Health", "Latency", "Standing"]
@@ -43,6 +45,16 @@ USUAL_S = 300.0
 """What is usual changes over minutes: a minute's brown-out is no new normal, however many answers it slows."""
 USUAL_AT_ONCE = 10
 """So many answers make up the first idea of it, each with the same weight."""
+SLOW_WEIGHT = 0.02
+"""What a slow answer counts for the usual time: else the second one of a brown-out would look usual."""
+STUCK_MIN = 3
+"""Requests in vain that make a suspicion: one or two may just be long."""
+STUCK_S_MIN = 2.0
+"""Nobody is suspected sooner."""
+STUCK_FACTOR = 3.0
+"""Of the 95th percentile ..."""
+STUCK_DOUBT = 20.0
+"""... and more while it rests on few answers: thirteen times after two, four times after twenty."""
 USUAL_TOKENS = 50
 """Plain answers longer than this are compared by their time for so many tokens."""
 
@@ -54,7 +66,7 @@ class Latency:
     observations lose half their weight every `HALVE_AT`.
     """
 
-    __slots__ = ("_buckets", "_known", "_seen_at", "count", "usual_s")
+    __slots__ = ("_buckets", "_known", "_seen_at", "count", "usual_s", "waiting")
 
     GROWTH = log(1.15)
     BUCKETS = 100
@@ -68,15 +80,30 @@ class Latency:
         self._seen_at = 0.0
         self.count = 0
         self.usual_s = 0.0
+        self.waiting: dict[tuple[str, int], float] = {}
+
+    def stuck_s(self, now: float) -> float:
+        """For how long several requests have waited in vain, if longer than answers ever take; else 0.
+
+        A provider that hangs says nothing: without this, everybody who comes before the first
+        time limit has passed would wait in the same queue.
+        """
+        if len(self.waiting) < STUCK_MIN or not self.count:
+            return 0.0
+        began = next(islice(self.waiting.values(), STUCK_MIN - 1, None))
+        certain = STUCK_FACTOR + STUCK_DOUBT / self.count
+        limit_s = max(STUCK_S_MIN, certain * self.percentile_s(0.95))
+        return now - began if now - began > limit_s else 0.0
 
     def add(self, seconds: float, *, now: float, slow: bool = False) -> None:
-        """Count an answer; a slow one moves the usual time a tenth as much at most."""
+        """Count an answer; a slow one hardly moves the usual time."""
         index = int(log(max(seconds, 0.001) * 1000.0) / self.GROWTH)
         self._buckets[min(index, self.BUCKETS - 1)] += 1
         self.count += 1
-        weight = min(0.2, (now - self._seen_at) / USUAL_S) * (0.1 if slow else 1.0)
+        weight = min(0.2, (now - self._seen_at) / USUAL_S)
         if self.count <= USUAL_AT_ONCE:
             weight = 1.0 / self.count
+        weight *= SLOW_WEIGHT if slow else 1.0
         self.usual_s += weight * (seconds - self.usual_s)
         self._seen_at = now
         if self.count < self.STALE_AT or not self.count % self.STALE_AT:
@@ -219,6 +246,11 @@ class Standing:
         """Whether anything but plain sailing is known of it."""
         return self.endpoint.troubled or self.model.troubled or self.key.troubled or self.quota.troubled
 
+    def settle(self, flight: str, number: int) -> None:
+        """This attempt waits no longer, one way or the other."""
+        self.first.waiting.pop((flight, number), None)
+        self.plain.waiting.pop((flight, number), None)
+
     def scope(self, scope: Scope) -> Health | None:
         """The health that a verdict speaks of."""
         if scope is Scope.NONE:
@@ -247,6 +279,7 @@ class Board:
         self._purses: dict[str, Purse] = {}
         self._reactions: Mapping[type, Callable[[Any], None]] = {
             AttemptStarted: self._started,
+            FirstContent: self._heard,
             AttemptAnswered: self._answered,
             AttemptFailed: self._failed,
             AttemptAbandoned: self._abandoned,
@@ -263,6 +296,8 @@ class Board:
     def obstacle(self, target: Target, now: float) -> str | None:
         """Why this target should not be chosen now, in words; None if nothing is in the way."""
         standing = self.standing(target)
+        if stuck_s := standing.first.stuck_s(now) or standing.plain.stuck_s(now):
+            return f"{STUCK_MIN} requests have waited {stuck_s:.1f} s in vain"
         if not standing.troubled:
             return None
         chance = self._draw.random()
@@ -287,6 +322,12 @@ class Board:
         """How long its answers take (streams: to the first content); 0 where nothing is known."""
         standing = self.standing(target)
         return (standing.first if stream else standing.plain).percentile_s(share)
+
+    def seen_s(self, target: Target, *, stream: bool) -> float:
+        """Its 95th percentile; 0 while too few answers were seen to speak of one."""
+        standing = self.standing(target)
+        latency = standing.first if stream else standing.plain
+        return latency.percentile_s(0.95) if latency.count >= SEEN_MIN else 0.0
 
     def samples(self, target: Target, *, stream: bool) -> int:
         """How many answers that rests on."""
@@ -316,12 +357,18 @@ class Board:
 
     def _started(self, fact: AttemptStarted) -> None:
         standing = self.standing(fact.target)
+        latency = standing.first if fact.stream else standing.plain
+        latency.waiting[fact.flight, fact.number] = fact.at
         if standing.troubled:
             for health in standing.scopes:
                 health.started(fact.at, self._draw.random())
 
+    def _heard(self, fact: FirstContent) -> None:
+        self.standing(fact.target).settle(fact.flight, fact.number)
+
     def _answered(self, fact: AttemptAnswered) -> None:
         standing = self.standing(fact.target)
+        standing.settle(fact.flight, fact.number)
         latency = standing.first if fact.stream else standing.plain
         seconds = fact.first_content_s if fact.stream else _normal_s(fact.total_s, fact.usage)
         slow = self._is_slow(standing, latency, seconds=seconds)
@@ -339,6 +386,7 @@ class Board:
 
     def _failed(self, fact: AttemptFailed) -> None:
         standing, failure = self.standing(fact.target), fact.failure
+        standing.settle(fact.flight, fact.number)
         verdict, chance = failure.verdict, self._draw.random()
         began = fact.at - fact.elapsed_s
         counted, blameless = standing.scope(verdict.counts), verdict.fault is Fault.CALLER and failure.sent
@@ -362,6 +410,7 @@ class Board:
 
     def _abandoned(self, fact: AttemptAbandoned) -> None:
         standing, chance = self.standing(fact.target), self._draw.random()
+        standing.settle(fact.flight, fact.number)
         began = fact.at - fact.elapsed_s
         for health in standing.scopes:
             if fact.outrun and health is standing.model:

@@ -29,6 +29,7 @@ from unbroken.facts import (
     AttemptStarted,
     Continued,
     Fact,
+    FirstContent,
     FlightEnded,
 )
 from unbroken.failures import Failure, FailureKind, Fault, Same
@@ -146,7 +147,8 @@ class Flight:
         run = self._live.get(number)
         if run is None or not deltas:
             return []
-        run.heard(deltas, now)
+        if run.heard(deltas, now) and self._request.stream:
+            self._note(FirstContent(now, self._id, number, run.attempt.target, now - run.started))
         if run.splicer is not None:
             spliced = run.splicer.feed(deltas)
             if isinstance(spliced, Failure):
@@ -229,14 +231,14 @@ class Flight:
             return False
         self._attempts += 1
         self._tried[target.name] = self._tried.get(target.name, 0) + 1
-        seen_s = self._board.percentile_s(target, 0.95, stream=self._request.stream)
+        seen_s = self._board.seen_s(target, stream=self._request.stream)
         limits = policy.deadlines.limits(self._request, target, seen_s=seen_s)
         self._patience_s = max(self._patience_s, limits.total_s)
         attempt = Attempt(number=self._attempts, target=target, why=why, continuation=continuation)
         window_s, choices = policy.deadlines.floor_window_s, self._request.choices
         run = Run(attempt, limits, now=now, floor_window_s=window_s, choices=choices)
         self._live[attempt.number] = run
-        self._note(AttemptStarted(now, self._id, attempt.number, target, why))
+        self._note(AttemptStarted(now, self._id, attempt.number, target, why, self._request.stream))
         self._out.append(Launch(attempt))
         return True
 
@@ -295,7 +297,7 @@ class Flight:
 
     @property
     def _whole_calls(self) -> bool:
-        return self._route.policy.streaming.tool_calls == "whole"
+        return self._route.policy.stream.tool_calls == "whole"
 
     def _has_content(self) -> bool:
         """Whether the time to the first content is over, for the deadline's sake."""
@@ -304,7 +306,6 @@ class Flight:
     def _win(self, run: Run, now: float) -> None:
         """This attempt is the one the caller sees; the others are hung up on."""
         self._winner = run
-        self._retry_at = NEVER
         for other in list(self._live.values()):
             if other is not run:
                 silent = other.first_content_at is None and other.started < run.started
@@ -372,7 +373,7 @@ class Flight:
     def _passes_on(self, run: Run, failure: Failure) -> bool:
         """Whether anybody else may be asked after this failure."""
         policy, verdict = self._route.policy, failure.verdict
-        if self._request.stream and run.has_content and policy.streaming.rescue == "error":
+        if self._request.stream and run.has_content and policy.stream.rescue == "error":
             return False  # it had begun, if only with half a tool call that nobody has seen
         if failure.kind is FailureKind.CONTENT_POLICY and policy.on_refusal == "failover":
             return True
@@ -427,7 +428,7 @@ class Flight:
 
     def _go_on(self, run: Run, failure: Failure, *, now: float) -> None:
         """Text was shown and its attempt is lost: go on elsewhere, or end honestly."""
-        streaming, broken = self._route.policy.streaming, run.attempt.target
+        streaming, broken = self._route.policy.stream, run.attempt.target
         self._broke = self._broke or failure
         if failure.code == PREFIX_REFUSED:
             self._prefix_refused.add(broken.name)

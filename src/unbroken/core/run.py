@@ -70,8 +70,11 @@ class Run:
         if self._phase <= Phase.FIRST_BYTE:
             self._phase = Phase.FIRST_CONTENT
 
-    def heard(self, deltas: Sequence[Delta], now: float) -> None:
-        """Deltas came: only content counts as progress, never a comment or an empty chunk."""
+    def heard(self, deltas: Sequence[Delta], now: float) -> bool:
+        """Deltas came: only content counts as progress, never a comment or an empty chunk.
+
+        True when this was the first content.
+        """
         progress = False
         for delta in deltas:
             if delta.has_content:
@@ -84,12 +87,14 @@ class Run:
                 self._finished.add(delta.choice)
                 progress = True
         if not progress:
-            return
+            return False
         self._last_at = now
-        if self.first_content_at is None:
-            self.first_content_at = now
-            self._phase = Phase.MORE
-            self._floor_at = now + self._floor_window_s
+        if self.first_content_at is not None:
+            return False
+        self.first_content_at = now
+        self._phase = Phase.MORE
+        self._floor_at = now + self._floor_window_s
+        return True
 
     def release(self, deltas: list[Delta], *, streaming: bool, whole_calls: bool) -> list[Delta]:
         """Of these and of what was kept back before, what may be shown now.

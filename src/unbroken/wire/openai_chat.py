@@ -128,11 +128,15 @@ def read_request(_path: str, body: bytes) -> Request | Failure:
         prompt_chars=len(messages),
         max_tokens=limit if isinstance(limit, int) else None,
         choices=choices if isinstance(choices, int) and choices > 0 else 1,
+        thinks=fields.get("reasoning_effort") in _HARD or "reasoning" in fields or "thinking" in fields,
         temperature=_number(fields, "temperature"),
         needs=_needs(fields, messages),
         source=Source(NAME, fields),
         read=partial(read_chat, fields),
     )
+
+
+_HARD = frozenset((b'"medium"', b'"high"', b'"xhigh"', b'"max"'))
 
 
 def read_fields(body: bytes) -> dict[str, bytes] | Failure:
