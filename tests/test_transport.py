@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gzip
+import shutil
 import socket
+import ssl
 import struct
+import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -310,3 +314,36 @@ def test_cancel_closes_the_connection_and_silences_the_listener() -> None:
 
     assert [b""] == gone
     assert ["connected", "opened"] == heard.events
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes a certificate with openssl, which is not here")
+@pytest.mark.parametrize("trusted", [True, False], ids=["trusted", "untrusted"])
+def test_tls_is_spoken_and_certificates_are_checked(tmp_path: Path, trusted: bool) -> None:
+    """https works with a certificate that is trusted; with any other the request is never sent."""
+    key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
+    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    made = [*make, "-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(cert)]
+    subprocess.run(made, check=True, capture_output=True)
+    ours, theirs = ssl.create_default_context(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    theirs.load_cert_chain(cert, key)
+    if trusted:
+        ours.load_verify_locations(cert)
+
+    async def run() -> Heard:
+        server = await asyncio.start_server(answering(OK), "127.0.0.1", 0, ssl=theirs)
+        heard, connections = Heard(), Connections(tls=ours)
+        url = f"https://localhost:{server.sockets[0].getsockname()[1]}/v1/x"
+        connections.send(HttpRequest(method="POST", url=url, headers={}), heard)
+        await asyncio.wait_for(heard.over.wait(), PATIENCE_S)
+        await connections.close()
+        server.close()
+        await asyncio.sleep(0.05)
+        return heard
+
+    heard = asyncio.run(run())
+
+    if trusted:
+        assert (200, b"hello") == (heard.status, heard.body)
+    else:
+        assert heard.failure is not None
+        assert (FailureKind.CONNECT, False) == (heard.failure.kind, heard.failure.sent)

@@ -6,65 +6,20 @@ from typing import Any
 
 import pytest
 
+from core.story import A, Story
 from core.world import HANGS, START, World, begins, fail, opens, says, target_named
 from unbroken.core import board as board_module
-from unbroken.core.board import COOL_S_MAX, Board, Latency
+from unbroken.core.board import COOL_S_MAX, Board
 from unbroken.core.breaker import State
 from unbroken.facts import (
-    AttemptAbandoned,
     AttemptAnswered,
     AttemptFailed,
-    AttemptStarted,
     FlightEnded,
     TargetForced,
 )
 from unbroken.failures import VERDICTS, Failure, FailureKind, Scope
 from unbroken.policy import Breaking, Hedging, Policy, Route
-from unbroken.types import Target, Usage, Why
-
-A = target_named("p/m#1")
-
-
-class Story:
-    """Facts about targets, told to a board."""
-
-    def __init__(self, *, seed: int = 1, default: Breaking | None = None) -> None:
-        self.board = Board(Random(seed), default=default)
-        self.now = START
-        self._number = 0
-
-    def goes(self, target: Target = A) -> None:
-        self.board.fold(AttemptStarted(self.now, "f", 1, target, Why.FIRST))
-
-    def answers(
-        self, target: Target = A, *, after_s: float = 0.1, usage: Usage | None = None, stream: bool = True
-    ) -> None:
-        """An attempt that begins now and ends well."""
-        self.goes(target)
-        self.now += after_s
-        self.board.fold(AttemptAnswered(self.now, "f", 1, target, after_s, after_s, stream, usage))
-
-    def fails(self, kind: FailureKind, target: Target = A, *, began: float | None = None, **more: object) -> None:
-        """An attempt that fails now; it began just now, or then."""
-        if began is None:
-            self.goes(target)
-            began = self.now
-        failure = Failure(kind=kind, message="m", **more)  # type: ignore[arg-type]
-        self.board.fold(AttemptFailed(self.now, "f", 1, target, failure, self.now - began))
-
-    def is_dropped(self, target: Target = A, *, began: float, outrun: bool = False) -> None:
-        self.board.fold(AttemptAbandoned(self.now, "f", 1, target, self.now - began, outrun))
-
-    def opens_breaker(self, target: Target = A) -> None:
-        for _ in range(3):
-            self.fails(FailureKind.SERVER, target)
-
-    def state(self, scope: str) -> State:
-        return self.board.healths()[scope].breaker.state
-
-    def obstacle(self, target: Target = A) -> str | None:
-        return self.board.obstacle(target, self.now)
-
+from unbroken.types import Usage
 
 SCOPES = {Scope.ENDPOINT: "p", Scope.MODEL: "p/m", Scope.KEY: "p#1", Scope.QUOTA: "p/m#1"}
 
@@ -184,6 +139,16 @@ def test_the_later_end_wins() -> None:
 
 
 # ------------------------------------------------------------------- opening
+
+
+def test_a_failure_is_not_slow_as_well() -> None:
+    """It counts as one failure; whoever is outrun counts as both."""
+    story = Story()
+    story.fails(FailureKind.SERVER)
+    window = story.board.healths()["p/m"].window
+    assert (window.failures, window.slow) == (1, 0)
+    story.is_dropped(began=story.now, outrun=True)
+    assert (window.failures, window.slow) == (2, 1)
 
 
 def test_three_failures_in_a_row_open() -> None:
@@ -495,55 +460,6 @@ def test_equal_stories_give_equal_boards() -> None:
         return [(n, h.breaker.state, h.breaker.until, h.cool_until) for n, h in world.board.healths().items()]
 
     assert told() == told()
-
-
-# ------------------------------------------------------------------- how fast it answers
-
-
-def latency_of(*seconds: float, every_s: float = 1.0) -> Latency:
-    latency = Latency()
-    for number, value in enumerate(seconds):
-        latency.add(value, now=START + number * every_s)
-    return latency
-
-
-def test_percentiles_are_right_to_fifteen_percent() -> None:
-    """From a millisecond to twenty minutes."""
-    for seconds in (0.001, 0.01, 0.3, 7.0, 100.0, 1_000.0):
-        assert latency_of(*[seconds] * 30).percentile_s(0.95) == pytest.approx(seconds, rel=0.151)
-    spread = latency_of(*[number / 100 for number in range(1, 101)])
-    assert spread.percentile_s(0.5) == pytest.approx(0.5, rel=0.16)
-    assert spread.percentile_s(0.95) == pytest.approx(0.95, rel=0.16)
-    assert latency_of(1e9).percentile_s(0.5) < 1_500.0
-    assert Latency().percentile_s(0.5) == 0.0
-
-
-def test_a_percentile_follows_what_is_seen() -> None:
-    """What was worked out before does not stay when the answers change."""
-    latency = latency_of(*[0.1] * 100)
-    assert latency.percentile_s(0.5) == pytest.approx(0.1, rel=0.16)
-    for number in range(3_000):
-        latency.add(5.0, now=START + 100 + number)
-    assert latency.percentile_s(0.5) == pytest.approx(5.0, rel=0.16)
-    assert latency.count < 1_000
-
-
-def test_what_is_usual_moves_slowly_and_less_for_the_slow() -> None:
-    """An outlier hardly moves it; a new habit does, in minutes."""
-    latency = latency_of(*[1.0] * 20)
-    latency.add(100.0, now=START + 20, slow=True)
-    assert latency.usual_s < 1.1
-    for number in range(600):
-        latency.add(2.0, now=START + 21 + number)
-    assert latency.usual_s == pytest.approx(2.0, rel=0.2)
-
-
-def test_streams_are_judged_by_their_first_content() -> None:
-    """A long answer is not a slow one."""
-    world = World("a")
-    world.play("a", says(*["word "] * 100, first_s=0.5))
-    world.fly_often(10)
-    assert world.board.percentile_s(world.target("a"), 0.95, stream=True) == pytest.approx(0.5, rel=0.16)
 
 
 # ------------------------------------------------------------------- the whole of it

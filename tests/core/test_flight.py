@@ -18,7 +18,7 @@ from core.world import (
 )
 from unbroken.core.flight import Emit
 from unbroken.core.lineup import Lineup
-from unbroken.facts import FlightEnded
+from unbroken.facts import FirstContent, FlightEnded
 from unbroken.failures import VERDICTS, FailureKind, Fault
 from unbroken.policy import Budget, Deadlines, Policy, Retries
 from unbroken.types import Delta, Finish, Request, ToolFragment
@@ -48,6 +48,13 @@ def test_what_comes_before_the_first_content_is_shown_with_it() -> None:
     """A role alone commits nobody; it is passed on once there is content."""
     flown = world_of().fly()
     assert [delta.id for delta in flown.all_of(Emit)[0].deltas] == ["1", "1"]
+
+
+def test_the_first_content_of_a_stream_is_a_fact() -> None:
+    """Noted once for an attempt, when the first of it came; a plain answer comes at once."""
+    [fact] = world_of().fly().facts(FirstContent)
+    assert (fact.number, fact.seconds) == (1, pytest.approx(0.5))
+    assert world_of().fly(stream=False).facts(FirstContent) == []
 
 
 def test_the_last_fact_tells_how_it_ended() -> None:
@@ -181,6 +188,21 @@ def test_a_retry_that_would_come_after_the_deadline_is_not_waited_for() -> None:
     policy = Policy(deadlines=Deadlines(total_s=2.0))
     flown = world_of(policy=policy, a=fail(FailureKind.RATE_LIMIT, retry_after_s=2.5)).fly()
     assert flown.names == "a b"
+
+
+def test_retries_are_spread_over_a_time_that_doubles() -> None:
+    """Full jitter: anywhere between at once and half a second, then a second, then the limit."""
+    retries = Retries(same_target_max=4, base_s=0.25, wait_s_max=1.5)
+    waits: list[list[float]] = [[], [], [], []]
+    for seed in range(200):
+        world = World("a", Policy(retries=retries), seed=seed)
+        world.play("a", fail(FailureKind.SERVER, after_s=0.0))
+        times = world.fly().times
+        for of_retry, earlier, later in zip(waits, times, times[1:], strict=False):
+            of_retry.append(later - earlier)
+    for of_retry, most_s in zip(waits, (0.5, 1.0, 1.5, 1.5), strict=True):
+        assert 0.9 * most_s < max(of_retry) <= most_s
+        assert min(of_retry) < 0.1 * most_s
 
 
 def test_a_target_that_fails_everybody_is_not_tried_twice() -> None:

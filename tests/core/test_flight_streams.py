@@ -253,6 +253,17 @@ def test_not_even_a_slow_reader_keeps_a_stream_for_ever() -> None:
     assert end.failure.kind is FailureKind.SLOW
 
 
+def test_each_of_those_who_rest_is_asked_once() -> None:
+    """When one of them fails to go on, the next of them is asked before the one that broke."""
+    tired = [*begins(SHOWN), *fail(FailureKind.OVERLOADED, retry_after_s=60.0)]
+    world = world_of("a b c", a=tired, b=fail(FailureKind.CONNECT), c=carries_on(TRUTH))
+    world.change_all(prefix="assistant")
+    for name in "bc":
+        failure = fail(FailureKind.AUTH)[0].what
+        world.board.fold(AttemptFailed(world.now, "f", 1, world.target(name), failure, 0.1))
+    assert world.fly().names == "a b c"
+
+
 # ------------------------------------------------------------------- answers that have said why they ended
 
 
@@ -363,3 +374,6 @@ def test_a_stream_that_is_slow_but_not_too_slow_is_kept() -> None:
     """The floor is looked at again every half minute."""
     words = cut(TRUTH, 3)
     assert world_of(a=says(*words, gap_s=4.0)).fly().fates() == []
+    just_enough = cut(TRUTH, 1)
+    assert world_of(a=says(*just_enough, gap_s=2.0)).fly().fates() == []
+    assert world_of(a=says(*just_enough, gap_s=2.2)).fly().fates()[0] == "slow"

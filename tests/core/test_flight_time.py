@@ -42,6 +42,13 @@ def test_no_connection_is_known_sooner() -> None:
     assert flown.fates() == ["connect"]
 
 
+@pytest.mark.parametrize(("silence", "seconds"), [(HANGS, 2.0), (opens(), 10.0), (UNREACHABLE, 5.0)])
+def test_each_phase_has_its_own_limit(silence: list[Step], seconds: float) -> None:
+    """A status within two seconds, where an operator says so, and then as long as ever for the first word."""
+    policy = Policy(deadlines=Deadlines(first_byte_s=2.0))
+    assert world_of(policy=policy, a=silence).fly().times[1] == seconds
+
+
 def test_comments_that_keep_a_connection_alive_are_no_content() -> None:
     """Empty deltas, or none at all, never put the limit off."""
     drip = [Step(1.0, "arrived", [] if number % 2 else [Delta(id="1")]) for number in range(60)]

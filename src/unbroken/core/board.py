@@ -55,6 +55,8 @@ STUCK_FACTOR = 3.0
 """Of the 95th percentile ..."""
 STUCK_DOUBT = 20.0
 """... and more while it rests on few answers: thirteen times after two, four times after twenty."""
+LONGEST_KEPT = 0.99
+"""Of the longest plain answer, with each one that follows: after a hundred shorter ones a third of it is left."""
 USUAL_TOKENS = 50
 """Plain answers longer than this are compared by their time for so many tokens."""
 
@@ -66,7 +68,7 @@ class Latency:
     observations lose half their weight every `HALVE_AT`.
     """
 
-    __slots__ = ("_buckets", "_known", "_seen_at", "count", "usual_s", "waiting")
+    __slots__ = ("_buckets", "_known", "_seen_at", "count", "longest_s", "usual_s", "waiting")
 
     GROWTH = log(1.15)
     BUCKETS = 100
@@ -79,7 +81,7 @@ class Latency:
         self._known: dict[float, float] = {}
         self._seen_at = 0.0
         self.count = 0
-        self.usual_s = 0.0
+        self.usual_s = self.longest_s = 0.0
         self.waiting: dict[tuple[str, int], float] = {}
 
     def stuck_s(self, now: float) -> float:
@@ -92,11 +94,12 @@ class Latency:
             return 0.0
         began = next(islice(self.waiting.values(), STUCK_MIN - 1, None))
         certain = STUCK_FACTOR + STUCK_DOUBT / self.count
-        limit_s = max(STUCK_S_MIN, certain * self.percentile_s(0.95))
+        limit_s = max(STUCK_S_MIN, certain * max(self.percentile_s(0.95), self.longest_s))
         return now - began if now - began > limit_s else 0.0
 
-    def add(self, seconds: float, *, now: float, slow: bool = False) -> None:
-        """Count an answer; a slow one hardly moves the usual time."""
+    def add(self, seconds: float, *, now: float, slow: bool = False, whole_s: float = 0.0) -> None:
+        """Count an answer; a slow one hardly moves the usual time.  `whole_s` is how long a plain one really took."""
+        self.longest_s = max(whole_s, LONGEST_KEPT * self.longest_s)
         index = int(log(max(seconds, 0.001) * 1000.0) / self.GROWTH)
         self._buckets[min(index, self.BUCKETS - 1)] += 1
         self.count += 1
@@ -372,7 +375,7 @@ class Board:
         latency = standing.first if fact.stream else standing.plain
         seconds = fact.first_content_s if fact.stream else _normal_s(fact.total_s, fact.usage)
         slow = self._is_slow(standing, latency, seconds=seconds)
-        latency.add(seconds, now=fact.at, slow=slow)
+        latency.add(seconds, now=fact.at, slow=slow, whole_s=0.0 if fact.stream else fact.total_s)
         began = fact.at - fact.total_s
         chance = self._draw.random() if slow or standing.troubled else 0.0
         standing.model.good(fact.at, began, chance=chance, slow=slow)
