@@ -187,6 +187,7 @@ def test_a_refused_connection_was_never_sent() -> None:
 
     assert failure is not None
     assert (FailureKind.CONNECT, False) == (failure.kind, failure.sent)
+    assert failure.message == "cannot connect: Connection refused"
 
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1/x", "http:///x", "nonsense"])

@@ -11,6 +11,7 @@ from unbroken.config import Config
 from unbroken.core.board import Board
 from unbroken.engine import Engine
 from unbroken.policy import Breaking
+from unbroken.sinks.logs import Logs
 from unbroken.transport import Connections
 
 __all__ = ["engine"]
@@ -21,7 +22,7 @@ def engine(config: Config, *, seed: int | None = None) -> Engine:
     draw = Random(seed)
     transport = Connections(answer_bytes_max=int(config.server.response_limit_mb * 1024 * 1024))
     board = Board(draw, _breaking(config), default=config.defaults.breaking)
-    return Engine(board=board, transport=transport, clock=monotonic, bus=Bus(), draw=draw)
+    return Engine(board=board, transport=transport, clock=monotonic, bus=Bus([Logs()]), draw=draw)
 
 
 def _breaking(config: Config) -> Mapping[str, Breaking]:

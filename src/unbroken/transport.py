@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import ssl
 import zlib
 from collections import deque
@@ -345,7 +346,7 @@ class Connections:
                 server_hostname=origin.host if origin.tls else None,
             )
         except OSError as error:  # refused, unreachable, unknown host, TLS: the request was never sent
-            call.fail(_not_sent(f"cannot connect to {origin.name}: {error.strerror or error}"))
+            call.fail(_not_sent(f"cannot connect: {_reason(error)}"))
             return
         if call.listener is None:
             connection.drop()
@@ -361,6 +362,17 @@ class Connections:
 
 def _not_sent(message: str) -> Failure:
     return Failure(kind=FailureKind.CONNECT, message=message, sent=False)
+
+
+def _reason(error: OSError) -> str:
+    """Why there is no connection, without the address: callers need not learn it."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate does not hold ({error.verify_message})"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS failed ({error.reason})"
+    if error.errno is None:
+        return "none of its addresses could be reached"
+    return os.strerror(error.errno) if error.errno > 0 else error.strerror or "unknown host"
 
 
 def _head(request: HttpRequest, origin: Origin) -> bytes:

@@ -217,6 +217,8 @@ def test_when_everybody_fails_the_sdk_raises_what_it_would_for_the_provider(
         with pytest.raises(raised) as caught:
             await world.plain()
 
+        assert caught.value.response.headers["x-request-id"].startswith("req_")
+        assert "," not in caught.value.response.headers["x-request-id"]
         if raised is openai.RateLimitError:
             assert "7" == caught.value.response.headers["retry-after"]
 

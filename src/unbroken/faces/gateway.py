@@ -81,7 +81,7 @@ class Visitor:
         outcome = self._outcome(end)
         if end.failure is not None and not self.status:
             self.status, headers, body = self._fail(end.failure, outcome)
-            self.headers = [*headers, *outcome.headers()]
+            self.headers = list({**dict(outcome.headers()), **dict(headers)}.items())
         elif end.failure is not None:
             body = self._writer.broken(end.failure, outcome)
         elif self._stream:

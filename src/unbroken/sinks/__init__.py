@@ -1,0 +1,1 @@
+"""Where facts go besides the board; a sink that breaks loses facts, never requests."""
