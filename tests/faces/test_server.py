@@ -94,6 +94,19 @@ def test_a_request_may_come_in_any_pieces(tmp_path: Path) -> None:
     served(tmp_path, act)
 
 
+def test_a_base_url_without_v1_works_too(tmp_path: Path) -> None:
+    """The commonest slip in pointing a client at a gateway is no error."""
+
+    async def act(gateway: Running, reader: Reader, writer: Writer) -> None:
+        writer.write(post(chat(), path="/chat/completions") + b"GET /models HTTP/1.1\r\nHost: x\r\n\r\n")
+        answer, models = [await read_answer(reader) for _ in range(2)]
+
+        assert [200, 200] == [answer[0], models[0]]
+        assert "m" in {model["id"] for model in json.loads(models[2])["data"]}
+
+    served(tmp_path, act)
+
+
 def test_http_1_0_gets_a_body_that_ends_with_the_connection(tmp_path: Path) -> None:
     """No chunks for a caller who does not know them."""
 

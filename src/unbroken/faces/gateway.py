@@ -166,6 +166,8 @@ class Gateway:
     def receive(self, method: str, path: str, *, headers: Mapping[str, str], body: bytes) -> Reply | Visitor:
         """Answer at once, or start to.  Header names are lower case; headers of no concern may be left out."""
         request_id = f"{self._id_head}{next(self._numbers):06x}"
+        if not path.startswith("/v1/") and (f"/v1{path}" in self._faces or path.startswith("/models")):
+            path = f"/v1{path}"  # a base URL without /v1 is a common slip, and means nothing else
         spoken = self._faces.get(path)
         refused = self._refusal(method, path, headers=headers, request_id=request_id)
         if refused is not None or spoken is None:
