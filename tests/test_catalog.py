@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from unbroken.catalog import Provider, nearest, nearest_provider, providers
+from unbroken.catalog import Provider, nearest, nearest_provider, providers, thinks
 from unbroken.config_shape import CHOICES
 
 ROWS = list(providers().values())
@@ -62,3 +62,16 @@ def test_nearest_provider_knows_configured_ones() -> None:
 def test_nearest_ignores_case() -> None:
     """Shouting is no other name."""
     assert nearest("PORT", ("host", "port")) == "port"
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        ("o3", True), ("gpt-5.6-luna", True), ("openai/gpt-oss-120b:free", True), ("DeepSeek-R1", True),
+        ("qwen3-235b-a22b-thinking-2507", True), ("gpt-4o", False), ("gpt-5-chat-latest", False),
+        ("grok-4.20-0309-non-reasoning", False), ("claude-sonnet-5", False), ("llama3.2", False),
+    ],
+)  # fmt: skip
+def test_models_that_think_unasked_are_known(model: str, expected: bool) -> None:
+    """They are given minutes for their first word, whoever hosts them; others are not."""
+    assert thinks(model) is expected

@@ -8,7 +8,8 @@ of the event loop; no task belongs to a request.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import count
 from random import Random
 from typing import Protocol
@@ -236,14 +237,14 @@ class Leg:
             if len(self._body) < ERROR_BYTES_MAX:
                 self._body += data
             return
-        self._tell(self._fed(data))
+        self._tell(self._read(partial(self._decoder.feed, data)))
         if self._decoder.done:
             self._drive.ended(self._attempt.number)
 
     def ended(self) -> None:
         if self._decoder is None:
-            self._drive.failed(self._attempt.number, self._refusal())
-        elif self._tell(self._fed(None)):
+            self._tell(self._read(self._classified))
+        elif self._tell(self._read(self._decoder.close)):
             self._drive.ended(self._attempt.number)
 
     def failed(self, failure: Failure) -> None:
@@ -252,22 +253,25 @@ class Leg:
         else:
             self._drive.failed(self._attempt.number, failure)
 
-    def _refusal(self) -> Failure:
+    def _classified(self) -> Failure:
         """What an answer that is no 200 means."""
-        try:
-            return self._format.classify(HttpReply(status=self._status, headers=self._headers, body=self._body))
-        except Exception as error:  # noqa: BLE001 - as in _fed
-            message = f"HTTP {self._status}, which could not be read ({type(error).__name__})"
-            return Failure(kind=FailureKind.SERVER, message=message, status=self._status)
+        return self._format.classify(HttpReply(status=self._status, headers=self._headers, body=self._body))
 
-    def _fed(self, data: bytes | None) -> list[Delta] | Failure:
-        """What the decoder makes of these bytes, or of their end; a defect in it is a failure like any other."""
-        assert self._decoder is not None
+    def _read(self, codec: Callable[[], list[Delta] | Failure]) -> list[Delta] | Failure:
+        """What the codec makes of these bytes.
+
+        Codecs promise not to raise, and this is where the promise ends: we are called from a
+        socket, nobody above would tell the flight, and its caller would wait for a time limit.
+        The defect is reported to the event loop; the request goes on elsewhere.
+        """
         try:
-            return self._decoder.close() if data is None else self._decoder.feed(data)
-        except Exception as error:  # noqa: BLE001 - codecs promise not to raise; a broken promise costs one attempt
-            name = type(error).__name__
-            return Failure(kind=FailureKind.MALFORMED, message=f"the answer could not be read ({name})")
+            return codec()
+        except Exception as error:  # noqa: BLE001 - see above
+            name = self._attempt.target.name
+            told = {"message": f"a codec of unbroken failed on an answer of {name}", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(told)
+            message = f"the answer of {name} could not be read ({type(error).__name__})"
+            return Failure(kind=FailureKind.MALFORMED, message=message, status=self._status)
 
     def _tell(self, found: list[Delta] | Failure) -> bool:
         """Pass on what was decoded; False if it was a failure."""

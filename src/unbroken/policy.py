@@ -116,7 +116,8 @@ class Deadlines:
             slack_s += MAY_THINK_S
         first_content_s = _given(mine.first_content_s, max(read_s + slack_s, SEEN_FACTOR * seen_s))
         first_byte_s = _given(mine.first_byte_s, first_content_s)
-        total_s = _given(mine.total_s, max(total_s + slack_s, first_content_s * 7 / 6))
+        longer_s = max(0.0, first_content_s - read_s)
+        total_s = _given(mine.total_s, total_s + longer_s)
         return Limits(
             _given(mine.connect_s, connect_s), first_byte_s, first_content_s, total_s,
             mine.gap_s, mine.ceiling_s, mine.chars_per_s_min,

@@ -528,3 +528,21 @@ def test_when_to_come_back_is_said(seconds: float, header: str) -> None:
         envelope(Failure(kind=FailureKind.RATE_LIMIT, message="m", retry_after_s=seconds))[1]["retry-after"] == header
     )
     assert "retry-after" not in envelope(Failure(kind=FailureKind.AUTH, message="m", retry_after_s=seconds))[1]
+
+
+@pytest.mark.parametrize(
+    ("field", "thinks"),
+    [
+        ({}, False), ({"reasoning_effort": "high"}, True), ({"reasoning_effort": "low"}, False),
+        ({"reasoning": {"effort": "high"}}, True), ({"reasoning": {"max_tokens": 2000}}, True),
+        ({"reasoning": {"enabled": False}}, False), ({"reasoning": None}, False), ({"reasoning": {}}, False),
+        ({"thinking": {"type": "enabled", "budget_tokens": 9}}, True), ({"thinking": {"type": "disabled"}}, False),
+    ],
+)  # fmt: skip
+def test_thinking_that_is_asked_for_is_noticed(field: dict[str, Any], thinks: bool) -> None:
+    """A request that asks for thinking gets time for it, one that switches it off does not."""
+    body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "hi"}], **field}).encode()
+    request = read_request("/v1/chat/completions", body)
+
+    assert isinstance(request, Request)
+    assert request.thinks is thinks

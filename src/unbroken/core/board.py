@@ -52,7 +52,7 @@ STUCK_MIN = 3
 STUCK_S_MIN = 2.0
 """Nobody is suspected sooner."""
 STUCK_FACTOR = 3.0
-"""Of the 95th percentile ..."""
+"""An answer that takes three times as long as 95 % of them, and as the longest, is in vain; ..."""
 STUCK_DOUBT = 20.0
 """... and more while it rests on few answers: thirteen times after two, four times after twenty."""
 LONGEST_KEPT = 0.99
@@ -249,6 +249,10 @@ class Standing:
         """Whether anything but plain sailing is known of it."""
         return self.endpoint.troubled or self.model.troubled or self.key.troubled or self.quota.troubled
 
+    def latency(self, *, stream: bool) -> Latency:
+        """Of streams to their first content, of plain answers to their end."""
+        return self.first if stream else self.plain
+
     def settle(self, flight: str, number: int) -> None:
         """This attempt waits no longer, one way or the other."""
         self.first.waiting.pop((flight, number), None)
@@ -323,19 +327,16 @@ class Board:
 
     def percentile_s(self, target: Target, share: float, *, stream: bool) -> float:
         """How long its answers take (streams: to the first content); 0 where nothing is known."""
-        standing = self.standing(target)
-        return (standing.first if stream else standing.plain).percentile_s(share)
+        return self.standing(target).latency(stream=stream).percentile_s(share)
 
     def seen_s(self, target: Target, *, stream: bool) -> float:
         """Its 95th percentile; 0 while too few answers were seen to speak of one."""
-        standing = self.standing(target)
-        latency = standing.first if stream else standing.plain
+        latency = self.standing(target).latency(stream=stream)
         return latency.percentile_s(0.95) if latency.count >= SEEN_MIN else 0.0
 
     def samples(self, target: Target, *, stream: bool) -> int:
         """How many answers that rests on."""
-        standing = self.standing(target)
-        return (standing.first if stream else standing.plain).count
+        return self.standing(target).latency(stream=stream).count
 
     def purse(self, route: Route) -> Purse:
         """The retry budget of a route."""
@@ -360,8 +361,7 @@ class Board:
 
     def _started(self, fact: AttemptStarted) -> None:
         standing = self.standing(fact.target)
-        latency = standing.first if fact.stream else standing.plain
-        latency.waiting[fact.flight, fact.number] = fact.at
+        standing.latency(stream=fact.stream).waiting[fact.flight, fact.number] = fact.at
         if standing.troubled:
             for health in standing.scopes:
                 health.started(fact.at, self._draw.random())
@@ -372,7 +372,7 @@ class Board:
     def _answered(self, fact: AttemptAnswered) -> None:
         standing = self.standing(fact.target)
         standing.settle(fact.flight, fact.number)
-        latency = standing.first if fact.stream else standing.plain
+        latency = standing.latency(stream=fact.stream)
         seconds = fact.first_content_s if fact.stream else _normal_s(fact.total_s, fact.usage)
         slow = self._is_slow(standing, latency, seconds=seconds)
         latency.add(seconds, now=fact.at, slow=slow, whole_s=0.0 if fact.stream else fact.total_s)

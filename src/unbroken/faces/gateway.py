@@ -166,8 +166,8 @@ class Gateway:
     def receive(self, method: str, path: str, *, headers: Mapping[str, str], body: bytes) -> Reply | Visitor:
         """Answer at once, or start to.  Header names are lower case; headers of no concern may be left out."""
         request_id = f"{self._id_head}{next(self._numbers):06x}"
-        if not path.startswith("/v1/") and (f"/v1{path}" in self._faces or path.startswith("/models")):
-            path = f"/v1{path}"  # a base URL without /v1 is a common slip, and means nothing else
+        if not path.startswith(("/v1/", "/health")):  # a base URL without /v1 is a common slip
+            path = f"/v1{path}"
         spoken = self._faces.get(path)
         refused = self._refusal(method, path, headers=headers, request_id=request_id)
         if refused is not None or spoken is None:
@@ -259,7 +259,7 @@ class Gateway:
     def _reply(self, spoken: Format, failure: Failure, *, request_id: str) -> Reply:
         assert spoken.write_failure is not None
         status, headers, body = spoken.write_failure(failure, request_id)
-        return Reply(status, [*headers.items(), ("x-request-id", request_id)], body)
+        return Reply(status, list(headers.items()), body)
 
 
 def _seconds(text: str) -> float:

@@ -9,19 +9,18 @@ from unbroken.failures import Fault
 
 __all__ = ["Logs"]
 
+_LOGGER = logging.getLogger("unbroken")
+
 
 class Logs:
     """A sink that writes to the logger `unbroken`.  Keys are in no fact, so they are in no line."""
-
-    def __init__(self, logger: logging.Logger | None = None) -> None:
-        self._logger = logger or logging.getLogger("unbroken")
 
     def write(self, facts: list[Fact]) -> None:
         """A line for each fact that an operator would want to know of."""
         for fact in facts:
             level, line = _line(fact)
             if line:
-                self._logger.log(level, "%s", line)
+                _LOGGER.log(level, "%s", line)
 
 
 def _line(fact: Fact) -> tuple[int, str]:

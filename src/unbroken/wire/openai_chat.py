@@ -128,7 +128,7 @@ def read_request(_path: str, body: bytes) -> Request | Failure:
         prompt_chars=len(messages),
         max_tokens=limit if isinstance(limit, int) else None,
         choices=choices if isinstance(choices, int) and choices > 0 else 1,
-        thinks=fields.get("reasoning_effort") in _HARD or "reasoning" in fields or "thinking" in fields,
+        thinks=_thinks(fields),
         temperature=_number(fields, "temperature"),
         needs=_needs(fields, messages),
         source=Source(NAME, fields),
@@ -136,7 +136,16 @@ def read_request(_path: str, body: bytes) -> Request | Failure:
     )
 
 
+def _thinks(fields: dict[str, bytes]) -> bool:
+    """Whether more thinking than a little is asked for, in OpenAI's, OpenRouter's or Anthropic's and vLLM's words."""
+    if fields.get("reasoning_effort") in _HARD:
+        return True
+    return any(name in fields and _LITTLE(fields[name]) is None for name in ("reasoning", "thinking"))
+
+
 _HARD = frozenset((b'"medium"', b'"high"', b'"xhigh"', b'"max"'))
+_LITTLE = re.compile(rb'^(?:null|false|{\s*})$|"(?:disabled|none|minimal|low)"|"enabled"\s*:\s*false').search
+"""Thinking that is switched off, or hardly on."""
 
 
 def read_fields(body: bytes) -> dict[str, bytes] | Failure:

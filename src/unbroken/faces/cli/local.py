@@ -147,11 +147,10 @@ class LocalServer:
         return os.pread(self._output.fileno(), OUTPUT_BYTES_MAX, 0).decode("utf-8", "replace")
 
     async def __aenter__(self) -> Self:
-        try:
+        async with AsyncExitStack() as undo:
+            undo.push_async_callback(self._stop)
             await self._start()
-        except BaseException:
-            await self._stop()
-            raise
+            undo.pop_all()
         return self
 
     async def __aexit__(
