@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from itertools import count
 from random import Random
 from typing import Protocol
@@ -237,7 +236,7 @@ class Leg:
             if len(self._body) < ERROR_BYTES_MAX:
                 self._body += data
             return
-        self._tell(self._read(partial(self._decoder.feed, data)))
+        self._tell(self._read(self._decoder.feed, data))
         if self._decoder.done:
             self._drive.ended(self._attempt.number)
 
@@ -257,7 +256,7 @@ class Leg:
         """What an answer that is no 200 means."""
         return self._format.classify(HttpReply(status=self._status, headers=self._headers, body=self._body))
 
-    def _read(self, codec: Callable[[], list[Delta] | Failure]) -> list[Delta] | Failure:
+    def _read(self, codec: Callable[..., list[Delta] | Failure], *data: bytes) -> list[Delta] | Failure:
         """What the codec makes of these bytes.
 
         Codecs promise not to raise, and this is where the promise ends: we are called from a
@@ -265,7 +264,7 @@ class Leg:
         The defect is reported to the event loop; the request goes on elsewhere.
         """
         try:
-            return codec()
+            return codec(*data)
         except Exception as error:  # noqa: BLE001 - see above
             name = self._attempt.target.name
             told = {"message": f"a codec of unbroken failed on an answer of {name}", "exception": error}
