@@ -13,7 +13,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check format cover battery sixteen overhead sim properties local schema docs api constraints clean
+.PHONY: help run test check format cover battery sixteen overhead sim properties fuzz local schema docs api constraints clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -79,6 +79,9 @@ cover: $(DEV) | build ## Coverage; fails below 100 % of core and 95 % of wire, b
 
 properties: $(DEV) ## Property tests, a hundred times as long, and the slow tests
 	@$(BIN)/python -m pytest -m 'hypothesis or slow' --hypothesis-profile=long --timeout=3600 $(ARGS)
+
+fuzz: $(DEV) ## Broken bytes at every codec, for ten minutes
+	@$(BIN)/python benchmarks/fuzz.py $(ARGS)
 
 sim: $(DEV) ## 100,000 simulated requests through an outage
 	@$(BIN)/python -m unbroken.sim $(ARGS)

@@ -1,4 +1,4 @@
-"""Rewrite the parts of docs/architecture.md that are drawn from the code (make docs).
+"""Rewrite the parts of docs/architecture.md and docs/providers.md that are drawn from the code (make docs).
 
 Each part stands between `<!-- NAME: generated -->` and `<!-- end NAME -->`.
 """
@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import re
 import runpy
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from unbroken.catalog import Provider, providers
 from unbroken.core.breaker import TABLE, State
 from unbroken.failures import VERDICTS, FailureKind, Same, Scope, Verdict
 
@@ -57,20 +59,37 @@ def breaker() -> str:
     return "\n".join([*lines, "```"])
 
 
+def rows() -> str:
+    """The providers that are known by name."""
+    lines = ["| Provider | Format | Address | Key | Default model |", "|---|---|---|---|---|"]
+    return "\n".join(lines + [_row(row) for row in providers().values()])
+
+
+def _row(row: Provider) -> str:
+    key = ", ".join(f"`{name}`" for name in row.key_env)
+    shown = f", in `{row.auth}`" if row.auth not in {"", "bearer"} else ""
+    address = f"`{row.base_url}`" if row.base_url else "made of its options"
+    cells = (f"`{row.name}`", f"`{row.format}`", address, ("" if row.key_needed else "none, or ") + key + shown)
+    return f"| {' | '.join(cells)} | {f'`{row.model}`' if row.model else ''} |"
+
+
 PARTS = {"imports": imports, "verdicts": verdicts, "breaker": breaker}
+PROVIDERS = ROOT / "docs" / "providers.md"
+PROVIDERS_PARTS = {"rows": rows}
 
 
-def renewed(text: str) -> str:
-    """The document with each part as the code says it now; ValueError where a part has no place."""
-    for name, part in PARTS.items():
+def renewed(text: str, parts: Mapping[str, Callable[[], str]] = PARTS) -> str:
+    """A document with each part as the code says it now; ValueError where a part has no place."""
+    for name, part in parts.items():
         block = re.compile(f"(<!-- {name}: generated -->\n).*?(<!-- end {name} -->)", re.DOTALL)
         if not block.search(text):
-            raise ValueError(f"{DOCUMENT.name} has no place for {name!r}")
+            raise ValueError(f"there is no place for {name!r}")
         content = part()
         text = block.sub(lambda found, content=content: f"{found[1]}\n{content}\n\n{found[2]}", text)  # type: ignore[misc]
     return text
 
 
 if __name__ == "__main__":
-    DOCUMENT.write_text(renewed(DOCUMENT.read_text(encoding="utf-8")), encoding="utf-8")
-    print(DOCUMENT.relative_to(ROOT))
+    for document, its_parts in ((DOCUMENT, PARTS), (PROVIDERS, PROVIDERS_PARTS)):
+        document.write_text(renewed(document.read_text(encoding="utf-8"), its_parts), encoding="utf-8")
+        print(document.relative_to(ROOT))

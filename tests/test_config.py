@@ -160,9 +160,9 @@ def test_files_that_are_not_text_or_too_large(tmp_path: Path) -> None:
 
 def test_a_format_that_exists(tmp_path: Path) -> None:
     """Any module of a wire format can be named."""
-    config = read(tmp_path, "providers:\n  openai: {format: openai_media, key: k}\n")
+    config = read(tmp_path, "providers:\n  openai: {format: openai_embeddings, key: k}\n")
 
-    assert config.targets[0].format == "openai_media"
+    assert config.targets[0].format == "openai_embeddings"
 
 
 def test_targets_of_a_file(tmp_path: Path) -> None:
@@ -347,7 +347,7 @@ def test_from_env() -> None:
     assert ["openai", "gemini", "groq", "ollama"] == [target.provider for target in config.routes["auto"].targets]
     assert config.targets[0].model == "gpt-x"
     assert config.targets[0].headers == {"openai-organization": "org"}
-    assert config.targets[-1].base_url == "http://127.0.0.1:11434/v1"
+    assert config.targets[-1].base_url == "http://127.0.0.1:11434"
     assert config.targets[-1].key == ""
     assert config.server.keys == ("one", "two")
     assert config.source == "environment"
@@ -360,12 +360,12 @@ def test_from_env() -> None:
         ("OPENAI_BASE_URL", "https://eu.api.openai.com/v1/", "https://eu.api.openai.com/v1"),
         ("GROQ_BASE_URL", "https://proxy", "https://proxy/openai/v1"),
         ("GROQ_BASE_URL", "https://proxy/openai/v1", "https://proxy/openai/v1"),
-        ("ANTHROPIC_BASE_URL", "https://proxy", "https://proxy/v1"),
-        ("OLLAMA_HOST", "gpu:9999", "http://gpu:9999/v1"),
-        ("OLLAMA_HOST", "gpu", "http://gpu:11434/v1"),
-        ("OLLAMA_HOST", ":9999", "http://127.0.0.1:9999/v1"),
-        ("OLLAMA_HOST", "https://gpu/ollama", "https://gpu:443/ollama/v1"),
-        ("OLLAMA_HOST", "[::1]:9999", "http://[::1]:9999/v1"),
+        ("ANTHROPIC_BASE_URL", "https://proxy", "https://proxy"),
+        ("OLLAMA_HOST", "gpu:9999", "http://gpu:9999"),
+        ("OLLAMA_HOST", "gpu", "http://gpu:11434"),
+        ("OLLAMA_HOST", ":9999", "http://127.0.0.1:9999"),
+        ("OLLAMA_HOST", "https://gpu/ollama", "https://gpu:443/ollama"),
+        ("OLLAMA_HOST", "[::1]:9999", "http://[::1]:9999"),
     ],
 )
 def test_base_urls_of_the_environment(name: str, value: str, base_url: str) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from unbroken.engine import Leg
 from unbroken.failures import Failure, FailureKind
+from unbroken.leg import Leg
 from unbroken.types import Attempt, Delta, HttpReply, HttpRequest, Request, Target, Why
 from unbroken.wire import Format
 

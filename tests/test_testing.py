@@ -19,8 +19,11 @@ from unbroken.testing import (
     FakeProvider,
     Hang,
     Html,
+    JobFailed,
     Malformed,
     ManualClock,
+    NotMedia,
+    Page,
     Refused,
     Reset,
     Speed,
@@ -421,3 +424,58 @@ def test_examples_of_schemas() -> None:
     assert example({"type": "null"}, "x") is None
     assert example({"type": "string"}, "?!") == "nothing"
     assert example(True, "x") == {}
+
+
+# ------------------------------------------------------------- pictures, films and pages
+
+
+@in_loop
+async def test_pictures_lie_where_their_address_says() -> None:
+    """With `gives_urls`, or where an address is wanted, the picture can be fetched there by anybody."""
+    async with FakeProvider(keys=("k",)) as fake, client(fake, key="k") as sdk:
+        fake.desk.gives_urls = True
+        drawn = await sdk.images.generate(model="m", prompt="A cat")
+        async with httpx2.AsyncClient() as http:
+            lying = await http.get(drawn.data[0].url)
+        assert lying.headers["content-type"] == "image/png"
+        assert lying.content.startswith(b"\x89PNG")
+
+
+@in_loop
+async def test_wrong_content_in_place_of_a_picture() -> None:
+    """What is served in place of media says what the test wants it to say."""
+    async with FakeProvider() as fake, client(fake) as sdk:
+        fake.fail_with(NotMedia(b"<html>", "text/html"), times=1)
+        drawn = await sdk.images.generate(model="m", prompt="A cat")
+        assert base64.b64decode(drawn.data[0].b64_json) == b"<html>"
+        fake.fail_with(NotMedia(), times=1)
+        spoken = await sdk.audio.speech.create(model="m", input="Hi", voice="alloy")
+        assert spoken.response.headers["content-type"] == "application/json"
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@in_loop
+async def test_jobs_take_so_many_questions() -> None:
+    """A job is done when it was asked about often enough, fails when it is told to, and needs the key."""
+    async with FakeProvider(keys=("k",)) as fake, client(fake, key="k") as sdk:
+        fake.desk.polls = 3
+        video = await sdk.videos.create(model="m", prompt="Waves")
+        told = [(await sdk.videos.retrieve(video.id)).progress for _ in range(4)]
+        assert told == [25, 50, 75, 100]
+        fake.fail_with(JobFailed(code="invalid_prompt"), times=1)
+        assert (await sdk.videos.create_and_poll(model="m", prompt="Waves")).error.code == "invalid_prompt"
+        async with client(fake, key="other") as stranger:
+            with pytest.raises(openai.AuthenticationError):
+                await stranger.videos.retrieve(video.id)
+
+
+@in_loop
+async def test_pages_of_ones_own() -> None:
+    """At an address of the test's own whole answers lie, one after another and the last for ever."""
+    async with FakeProvider() as fake, httpx2.AsyncClient() as http:
+        fake.desk.put("GET /a?b=c", Page(body=b"1"), Page(body=b"2", status=202, headers={"retry-after": "3"}))
+        url = f"http://127.0.0.1:{fake.port}/a?b=c"
+        seen = [await http.get(url) for _ in range(3)]
+        assert [(answer.status_code, answer.text) for answer in seen] == [(200, "1"), (202, "2"), (202, "2")]
+        assert seen[1].headers["retry-after"] == "3"
+        assert (await http.get(url + "d")).status_code == 404

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from unbroken.failures import Failure, FailureKind
-from unbroken.transport import Connections
+from unbroken.transport import Connections, Origin
 from unbroken.types import HttpRequest
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -348,3 +348,18 @@ def test_tls_is_spoken_and_certificates_are_checked(tmp_path: Path, trusted: boo
     else:
         assert heard.failure is not None
         assert (FailureKind.CONNECT, False) == (heard.failure.kind, heard.failure.sent)
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("https://Bedrock.Example:443/x", "bedrock.example"),
+        ("http://a.example:80", "a.example"),
+        ("http://a.example:443", "a.example:443"),
+        ("https://user@a.example:8443/", "a.example:8443"),
+        ("http://[::1]:80/", "[::1]"),
+    ],
+)
+def test_a_default_port_is_not_sent(url: str, host: str) -> None:
+    """Signed requests are signed for the bare name, as clients of AWS send it."""
+    assert Origin(url).name == host

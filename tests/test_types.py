@@ -25,6 +25,7 @@ from unbroken.types import (
     anchor_of,
     fold,
 )
+from unbroken.work import Texts
 
 
 def test_an_answer_is_folded_from_its_steps() -> None:
@@ -81,8 +82,10 @@ def test_a_conversation_is_read_when_it_is_asked_for() -> None:
     """Once for each asking; and it is an error to ask where there is none."""
     chat = Chat(messages=(Message(role="user", parts=(Text("a"), Text("b"))),))
     assert Request(model="m", read=lambda: chat).chat.messages[0].text == "ab"
-    with pytest.raises(ValueError, match="image request holds no conversation"):
+    with pytest.raises(ValueError, match="this image request can only be passed on"):
         _ = Request(model="m", task=Task.IMAGE).chat
+    with pytest.raises(ValueError, match="a chat request holds no Texts"):
+        Request(model="m", read=lambda: chat).work_as(Texts)
 
 
 @pytest.mark.parametrize(

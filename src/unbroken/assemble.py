@@ -9,6 +9,7 @@ from time import monotonic
 from unbroken.bus import Bus
 from unbroken.config import Config
 from unbroken.core.board import Board
+from unbroken.credentials import Credentials
 from unbroken.engine import Engine
 from unbroken.policy import Breaking
 from unbroken.sinks.logs import Logs
@@ -22,7 +23,9 @@ def engine(config: Config, *, seed: int | None = None) -> Engine:
     draw = Random(seed)
     transport = Connections(answer_bytes_max=int(config.server.response_limit_mb * 1024 * 1024))
     board = Board(draw, _breaking(config), default=config.defaults.breaking)
-    return Engine(board=board, transport=transport, clock=monotonic, bus=Bus([Logs()]), draw=draw)
+    return Engine(
+        board=board, transport=transport, clock=monotonic, bus=Bus([Logs()]), draw=draw, keyring=Credentials()
+    )
 
 
 def _breaking(config: Config) -> Mapping[str, Breaking]:

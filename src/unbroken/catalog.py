@@ -17,6 +17,8 @@ from importlib.resources import files
 from types import MappingProxyType
 from typing import Any
 
+from unbroken.price import Price
+
 __all__ = ["Provider", "nearest", "nearest_provider", "providers", "thinks"]
 
 
@@ -24,7 +26,9 @@ __all__ = ["Provider", "nearest", "nearest_provider", "providers", "thinks"]
 class Provider:
     """What is known of one provider; the comment at the head of `catalog.toml` explains the fields.
 
-    `key_needed` is False where a server answers without one.
+    `key_needed` is False where a server answers without one.  `listed_as` is the name under
+    which `models` knows what is there: the row's own unless it says another, empty for a
+    server of one's own.
     """
 
     name: str
@@ -39,6 +43,13 @@ class Provider:
     capabilities: frozenset[str] = frozenset()
     model: str = ""
     model_capabilities: frozenset[str] = frozenset()
+    auth: str = ""
+    credential: str = ""
+    options: Mapping[str, str] = field(default_factory=dict)
+    option_env: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    may_drop: frozenset[str] = frozenset()
+    listed_as: str = ""
+    price: Price | None = None
     also: tuple[str, ...] = ()
     source: str = ""
     date: Date | None = None
@@ -49,9 +60,13 @@ class Provider:
         return "local" in self.capabilities
 
 
+def _text() -> str:
+    return files("unbroken").joinpath("catalog.toml").read_text(encoding="utf-8")
+
+
 @cache
 def _document() -> Mapping[str, Any]:
-    return tomllib.loads(files("unbroken").joinpath("catalog.toml").read_text(encoding="utf-8"))
+    return tomllib.loads(_text())
 
 
 @cache
@@ -75,6 +90,9 @@ def _row(name: str, values: dict[str, Any]) -> Provider:
     for of in fields(Provider):
         if isinstance(values.get(of.name), list):
             values[of.name] = (frozenset if str(of.type).startswith("frozenset") else tuple)(values[of.name])
+    values["option_env"] = {option: tuple(names) for option, names in values.get("option_env", {}).items()}
+    values["price"] = Price(**values["price"]) if "price" in values else None
+    values.setdefault("listed_as", "" if "local" in values.get("capabilities", ()) else name)
     return Provider(name=name, **values)
 
 

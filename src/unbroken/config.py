@@ -1,6 +1,7 @@
 """A configuration: what is listened on, which targets there are, and which routes lead to them.
 
     load(path, environ)        a file, or what `find` finds, or the environment alone
+    Config.from_values(...)    what a program says, in the shape of a file
     Config.from_env(environ)   no file: every provider whose key is in the environment
     config.resolve(model)      the route for a model name in a request
 
@@ -11,6 +12,7 @@ are put together.  Keys are never part of a repr, a warning or an error.
 from __future__ import annotations
 
 import ipaddress
+import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,9 +21,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from unbroken.catalog import Provider, nearest_provider, providers, thinks
+from unbroken.accounts import Account, able, missing_options
+from unbroken.catalog import Provider, nearest_provider, providers
 from unbroken.config_file import ConfigError, Document, Problem
-from unbroken.config_shape import ABILITIES, File, ProviderSection, RouteSection, Secret, ServerSection, TargetSection
+from unbroken.config_shape import File, ProviderSection, RouteSection, Secret, ServerSection, TargetSection
+from unbroken.credentials.references import TOKEN_FILE, hugging_face_file, reference_of
+from unbroken.models import CatalogError, Models
+from unbroken.models import load as load_models
 from unbroken.policy import Policy, Route
 from unbroken.types import Target, Task
 from unbroken.wire import format_named
@@ -40,6 +46,9 @@ MODEL_CHARS_MAX = 256
 """The longest model name that is looked at."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_BLANK = re.compile(r"\{\w+\}")
+_SECRET_PARAMETER = re.compile(r"(^|[-_])(api)?(key|token|secret|sig|signature|password|code)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,71 +82,6 @@ class Server:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
-    """A provider as it is used here: its row or what the file says instead, and the keys to it.
-
-    `keys` is empty where none was found; `key_env` then says where one was looked for.
-    `model` is what is asked for where nobody names one; `model_given` whether the
-    operator chose it rather than the catalogue.
-    """
-
-    name: str
-    row: Provider
-    keys: tuple[Secret, ...] = ()
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    model: str = ""
-    model_given: bool = False
-    capabilities: frozenset[str] | None = None
-    tasks: frozenset[Task] = frozenset(Task)
-    context_tokens: int | None = None
-    deadlines: Mapping[str, float] = field(default_factory=dict)
-    quota_group: str = ""
-
-    @property
-    def key_missing(self) -> bool:
-        """Whether requests will be refused for want of a key."""
-        return self.row.key_needed and not self.keys
-
-    def targets(self, model: str, section: TargetSection | None = None) -> tuple[Target, ...]:
-        """One target for each key, in order, with what a route says about this one on top."""
-        keys = self.keys or (Secret("", ""),)
-        mine = section or TargetSection(target="")
-        return tuple(
-            Target(
-                name=f"{self.name}/{model}" + (f"#{number}" if len(keys) > 1 else ""),
-                provider=self.name,
-                model=model,
-                format=self.row.format,
-                base_url=self.row.base_url,
-                key=key.value,
-                key_name=key.name or (str(number) if key.value else ""),
-                quota_group=self.quota_group,
-                headers=self.headers,
-                tasks=frozenset(map(Task, mine.tasks)) or self.tasks,
-                capabilities=_able(mine.capabilities) or self._capabilities(model),
-                context_tokens=mine.context_tokens or self.context_tokens,
-                prefix=mine.prefix or self.row.prefix,
-                weight=mine.weight / len(keys),
-                deadlines={**self.deadlines, **mine.deadlines},
-            )
-            for number, key in enumerate(keys, start=1)
-        )
-
-    def _capabilities(self, model: str) -> frozenset[str]:
-        if self.capabilities is not None:
-            return self.capabilities
-        of_model = self.row.model_capabilities if model == self.row.model else frozenset[str]()
-        thinking = frozenset({"reasoning"} if thinks(model) else ())
-        return _able(self.row.capabilities | of_model | thinking)
-
-
-def _able(capabilities: Iterable[str]) -> frozenset[str]:
-    """Capabilities for a target: where none of the abilities is listed, none is ruled out."""
-    listed = frozenset(capabilities)
-    return listed if not listed or listed & ABILITIES else listed | ABILITIES
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """Everything that was configured, checked and put together.
 
@@ -159,6 +103,15 @@ class Config:
     def from_env(cls, environ: Mapping[str, str]) -> Config:
         """The configuration that needs no file; ConfigError where a variable makes no sense."""
         return _Assembly(Document("", file="environment", environ=environ), environ).config(File())
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any], environ: Mapping[str, str]) -> Config:
+        """The configuration that is said in a program, in the shape of a file; ConfigError names each key."""
+        try:
+            document = Document(_written(values), file="configuration", environ=environ)
+            return _Assembly(document, environ).config(document.read(File))
+        except ConfigError as error:  # there is no line to be shown
+            raise ConfigError([replace(p, line=0, column=0, source="") for p in error.problems]) from None
 
     @classmethod
     def find(cls, path: Path | None = None, environ: Mapping[str, str] | None = None) -> Config:
@@ -194,6 +147,16 @@ class Config:
         """As a route has it, with the limits that are said there, or else as the provider has it."""
         listed = tuple(t for t in self.targets if t.provider == account.name and t.model == model)
         return listed or account.targets(model)
+
+
+def _written(values: Mapping[str, Any]) -> str:
+    """As text: JSON is YAML."""
+    return json.dumps(values, default=_unwritable, ensure_ascii=False)
+
+
+def _unwritable(value: object) -> str:
+    message = f"a {type(value).__name__} cannot stand in a configuration"
+    raise ConfigError([Problem(file="configuration", line=0, key="", message=message)])
 
 
 def find(path: Path | None, environ: Mapping[str, str]) -> Path | None:
@@ -243,6 +206,7 @@ class _Assembly:
         self.warnings: list[str] = []
         self.accounts: dict[str, Account] = {}
         self.server = Server()
+        self.models = self._models()
 
     def config(self, file: File) -> Config:
         self.server = self._server(file.server)
@@ -261,6 +225,17 @@ class _Assembly:
             defaults=defaults, source=self.document.file,
         )  # fmt: skip
         return replace(config, warnings=(*self.warnings, *_warnings(config, {"auto"} - set(file.routes))))
+
+    def _models(self) -> Models | None:
+        """What is known of models; without it nothing but prices and limits is missing."""
+        try:
+            models, problem = load_models(self.environ)
+        except CatalogError as error:
+            self.document.problem(("UNBROKEN_CATALOG",), str(error))
+            return None
+        if problem:
+            self.warnings.append(f"{problem}; the catalogue that came with this version is used")
+        return models
 
     # ------------------------------------------------------------------ server
 
@@ -289,26 +264,54 @@ class _Assembly:
             return
         if section.key and section.keys:
             self.document.problem((*path, "key"), "give either `key` or `keys`")
-        given = section.keys or ((section.key,) if section.key else ())
-        keys = tuple(key for key in given if key.value)
+        keys = tuple(self._usable(section, path))
         if len({key.value for key in keys}) < len(keys):
             self.document.problem((*path, "keys"), "the same key is given twice")
         self.accounts[name] = Account(
             name=name,
             row=row,
-            keys=keys or _keys_of(row, self.environ),
+            keys=keys or self._keys_of(row),
             headers=self._headers(row, section),
             model=section.model or row.model,
             model_given=bool(section.model),
-            capabilities=_able(section.capabilities) if section.capabilities else None,
+            model_like=section.model_like,
+            models=self.models,
+            capabilities=able(section.capabilities) if section.capabilities else None,
             tasks=frozenset(map(Task, section.tasks)) or frozenset(Task),
             context_tokens=section.context_tokens,
+            price=section.price,
             deadlines=section.deadlines,
             quota_group=section.quota_group or "",
+            same_target_max=section.same_target_max,
         )
+        for like in section.model_like.values():
+            self._check_like(self.accounts[name], like)
         if self.accounts[name].key_missing:
             where = " or ".join(row.key_env)
             self.warnings.append(f"provider {name}: no key found; set {where} in the environment, or give `key`")
+
+    def _usable(self, section: ProviderSection, path: tuple[str, ...]) -> Iterator[Secret]:
+        """The keys that a section gives, without empty ones and half references."""
+        given = [(("keys", str(at)), key) for at, key in enumerate(section.keys)]
+        if section.key is not None and not given:
+            given = [(("key", ""), section.key)]
+        for (field_name, at), key in given:
+            if problem := _reference_problem(key.value):
+                self.document.problem((*path, field_name, at) if at else (*path, field_name), problem)
+            elif key.value:
+                yield key
+
+    def _keys_of(self, row: Provider) -> tuple[Secret, ...]:
+        """The key that the environment has for a provider (the first variable that is set), or what its row names."""
+        found = next((name for name in row.key_env if self.environ.get(name, "").strip()), None)
+        if found is None:
+            there = row.credential != TOKEN_FILE or Path(hugging_face_file(self.environ)).is_file()
+            return (Secret(row.credential),) if row.credential and there else ()
+        value = self.environ[found].strip()
+        if problem := _reference_problem(value):
+            self.document.problem((found,), problem)
+            return ()
+        return (Secret(value, found),)
 
     def _row(self, name: str, section: ProviderSection) -> Provider | None:
         """The catalogue's row with what the file says instead; None where there is neither."""
@@ -324,16 +327,38 @@ class _Assembly:
             meant = f"; did you mean `{hint}`?" if hint else ""
             self.document.problem(path, f"not in the catalogue, so it needs a `base_url`{meant}")
             return None
-        row = row or Provider(name=name, base_url="", key_needed=False)
+        # A name of the operator's own says nothing about whose models are there.
+        row = row or Provider(name=name, base_url="", key_needed=False, listed_as="")
         base_url = section.base_url or self._base_url_of_environment(row) or row.base_url
-        if section.base_url and (problem := _url_problem(base_url)):
+        if section.base_url and (problem := _url_problem(_BLANK.sub("0", base_url))):
             self.document.problem((*path, "base_url"), problem)
+        self._check_auth(section.auth, path)
         if section.format and not _is_format(section.format):
             self.document.problem((*path, "format"), "there is no such wire format")
         return replace(
-            row, base_url=base_url.rstrip("/"), key_needed=row.key_needed and not section.base_url,
+            row, base_url=base_url.rstrip("/"),
+            key_needed=row.key_needed and not section.base_url and section.auth != "sigv4",
             format=section.format or row.format, prefix=section.prefix or row.prefix,
+            auth=section.auth or row.auth, options={**self._options(row), **section.options},
+            may_drop=frozenset(section.may_drop) or row.may_drop,
         )  # fmt: skip
+
+    def _check_auth(self, auth: str | None, path: tuple[str, ...]) -> None:
+        if auth is not None and not _HEADER.fullmatch(auth):
+            self.document.problem((*path, "auth"), "expected `bearer`, `sigv4`, or the name of a header")
+
+    def _check_like(self, account: Account, like: str) -> None:
+        """A warning, as lists change: a gateway must start although a model is no longer on one."""
+        if self.models is not None and self.models.like(account.row.listed_as, like) is None:
+            self.warnings.append(f"provider {account.name}: nothing is known of `{like}`, which `model_like` names")
+
+    def _options(self, row: Provider) -> Mapping[str, str]:
+        """The row's own, with what the environment says instead."""
+        found = {
+            option: next((value for name in names if (value := self.environ.get(name, "").strip())), "")
+            for option, names in row.option_env.items()
+        }
+        return {**row.options, **{option: value for option, value in found.items() if value}}
 
     def _headers(self, row: Provider, section: ProviderSection) -> Mapping[str, str]:
         of_environment = {name: self.environ.get(variable, "") for name, variable in row.header_env.items()}
@@ -346,7 +371,7 @@ class _Assembly:
         for row in providers().values():
             asked_for = row.key_env if row.key_needed else (row.base_url_env,)
             if row.model and any(self.environ.get(name, "").strip() for name in asked_for):
-                model = self.environ.get(f"{row.name.upper()}_MODEL", "").strip() or None
+                model = self.environ.get(f"{row.name.upper().replace('-', '_')}_MODEL", "").strip() or None
                 self._add_account(row.name, ProviderSection(model=model))
 
     def _base_url_of_environment(self, row: Provider) -> str:
@@ -354,7 +379,7 @@ class _Assembly:
         value = self.environ.get(row.base_url_env, "").strip() if row.base_url_env else ""
         if not value:
             return ""
-        url = _ollama_url(value) if row.name == "ollama" else value
+        url = _ollama_url(value) if row.base_url_env == "OLLAMA_HOST" else value
         url = url.rstrip("/")
         if problem := _url_problem(url):
             self.document.problem((row.base_url_env,), problem)
@@ -407,6 +432,9 @@ class _Assembly:
         if not (model or account.model) or (slash and not model):
             self.document.problem(path, f"which model of {provider}? Write `{provider}/MODEL`, or give it a `model`")
             return ()
+        self._check_auth(entry.auth, path)
+        if entry.model_like:
+            self._check_like(account, entry.model_like)
         return account.targets(model or account.model, entry)
 
     def _idle(self, routes: Mapping[str, Route]) -> Iterator[Target]:
@@ -434,10 +462,13 @@ def _overridden(record: Record, overrides: Mapping[str, Any]) -> Record:
     return replace(record, **new)  # type: ignore[type-var]
 
 
-def _keys_of(row: Provider, environ: Mapping[str, str]) -> tuple[Secret, ...]:
-    """The key that the environment has for a provider: the first variable that is set."""
-    found = next((name for name in row.key_env if environ.get(name, "").strip()), None)
-    return (Secret(environ[found].strip(), found),) if found else ()
+def _reference_problem(key: str) -> str | None:
+    """What is wrong with a key that begins like a reference to one."""
+    try:
+        reference_of(key)
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def _url_problem(url: str) -> str | None:
@@ -449,8 +480,9 @@ def _url_problem(url: str) -> str | None:
         return "not an address"
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         return "expected an address that begins with http:// or https://"
-    if parts.username is not None or parts.query or parts.fragment:
-        return "an address has no user, `?` or `#` in it; give the key as `key` or in `headers`"
+    secret = any(_SECRET_PARAMETER.search(part.partition("=")[0]) for part in parts.query.split("&"))
+    if parts.username is not None or secret or parts.fragment:
+        return "an address has no user, key or `#` in it; give the key as `key` or in `headers`"
     return None
 
 
@@ -477,6 +509,12 @@ def _is_format(name: str) -> bool:
 
 def _warnings(config: Config, made_here: set[str]) -> Iterator[str]:
     """What is allowed but probably not meant; routes that were made here are not the operator's doing."""
+    for target in config.targets:
+        row = config.accounts[target.provider].row
+        for name in missing_options(target, row):
+            known = " or ".join(row.option_env.get(name, ()))
+            where = f"set {known} in the environment, or give it" if known else "give it"
+            yield f"target {target.name}: its address needs `{name}`; {where} under `options`"
     if not config.targets:
         yield "there is no target: set a provider's key in the environment (OPENAI_API_KEY, ...) or write a file"
     for route in config.routes.values():
@@ -484,5 +522,5 @@ def _warnings(config: Config, made_here: set[str]) -> Iterator[str]:
             continue
         if len(route.targets) == 1:
             yield f"route {route.name}: only one target, so there is nothing to fail over to"
-        elif len(places := {urlsplit(target.base_url).netloc for target in route.targets}) == 1:
+        elif len(places := {urlsplit(target.base_url).netloc for target in route.targets}) == 1 and any(places):
             yield f"route {route.name}: all targets are at {places.pop()}; if it fails, all do"

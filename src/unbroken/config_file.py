@@ -27,6 +27,7 @@ import yaml
 
 from unbroken.catalog import nearest
 from unbroken.config_shape import SHORT_FORMS, SHORTHANDS, Rule, Secret, rule_for
+from unbroken.price import Price
 
 __all__ = ["ConfigError", "Document", "Problem"]
 
@@ -40,7 +41,8 @@ Kind = Any
 Value = Any
 """A value of the kind that was asked for, or `_BAD`."""
 
-_SECTIONS = Secret.__module__
+_SECTIONS = frozenset({Secret.__module__, Price.__module__})
+"""Where the records are defined that are made at once; of others it is kept what was given."""
 
 NESTING_MAX = 32
 """Deeper than any configuration; the parser written in C would crash on very deep ones."""
@@ -357,7 +359,9 @@ def _hints(shape: Kind) -> Mapping[str, Kind]:
 
 def _made(kind: Kind, read: Value) -> Value:
     """A section from the fields that were given; fields of the policy stay a mapping of what was given."""
-    if not isinstance(read, dict) or not isinstance(kind, type) or kind.__module__ != _SECTIONS:
+    if _origin(kind) is UnionType:
+        (kind,) = (part for part in get_args(kind) if part is not NoneType)
+    if not isinstance(read, dict) or not isinstance(kind, type) or kind.__module__ not in _SECTIONS:
         return read
     record: Kind = kind
     needed = [f.name for f in fields(record) if f.default is MISSING and f.default_factory is MISSING]

@@ -86,7 +86,8 @@ def _kind(hint: Kind, name: str, *, records: dict[str, Json]) -> Json:
         return _kind(get_args(hint)[1], name, records=records)
     if _origin(hint) is UnionType:
         (inner,) = (part for part in get_args(hint) if part is not NoneType)
-        return {"anyOf": [*_kind(inner, name, records=records)["anyOf"], {"type": "null"}]}
+        there = _kind(inner, name, records=records)
+        return {"anyOf": [*there.get("anyOf", [there]), {"type": "null"}]}
     if _origin(hint) is tuple:
         one = _kind(get_args(hint)[0], name, records=records)
         return {"anyOf": [{"type": "array", "items": one}, one, {"type": "null"}]}
@@ -115,10 +116,11 @@ def _scalar(kind: type, name: str) -> Json:
 
 
 def _field_docstrings(shape: Kind) -> dict[str, str]:
-    """The text that follows each field in the source of a record."""
+    """The text that follows each field in the source of a record, and of those that it extends."""
+    inherited = [_field_docstrings(base) for base in shape.__bases__ if is_dataclass(base)]
     (record,) = ast.parse(textwrap.dedent(inspect.getsource(shape))).body
     body = record.body if isinstance(record, ast.ClassDef) else []
-    return {
+    return {name: text for said in inherited for name, text in said.items()} | {
         before.target.id: " ".join(str(after.value.value).split())
         for before, after in pairwise(body)
         if isinstance(before, ast.AnnAssign)

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from unbroken.policy import Deadlines, Policy
+from unbroken.price import Price
 from unbroken.types import Task
 
 __all__ = [
@@ -80,8 +81,17 @@ class ProviderSection:
     """Several keys, tried in this order: each makes a target of its own."""
     model: str | None = None
     """The model that is meant where a route names this provider alone, and that `auto` uses."""
+    auth: str | None = None
+    """How the key is shown: `bearer`, `sigv4`, or the name of a header such as `api-key`. The format's own way
+    unless given."""
     headers: Mapping[str, Secret] = field(default_factory=dict)
     """Further headers for every request to it."""
+    options: Mapping[str, str] = field(default_factory=dict)
+    """Settings that its format or its address asks for, such as `region`, `project` or `api_version`; `{region}`
+    in `base_url` stands for one of them, `{model}` for the model."""
+    may_drop: tuple[str, ...] = ()
+    """What may be left out of a request where its format has no word for it, such as `seed`; `*` for everything.
+    Requests that ask for anything else of that sort go elsewhere."""
     prefix: str | None = None
     """How it continues an answer that another target began: `assistant` (it goes on from a last assistant
     message), `flag` (with `"prefix": true`), `vllm` (with `continue_final_message`), or `none` (it is asked to)."""
@@ -91,9 +101,15 @@ class ProviderSection:
     tasks: tuple[Task, ...] = ()
     """The kinds of work it takes; all of them unless listed."""
     context_tokens: int | None = None
-    """The size of its models' context, in tokens."""
+    """The size of its models' context, in tokens; the catalogue's unless given."""
+    price: Price | None = None
+    """What its models cost, in place of all that the catalogue says."""
+    model_like: Mapping[str, str] = field(default_factory=dict)
+    """Which known models the names stand for that only this account has: `my-deployment: gpt-5.6-luna`."""
     deadlines: Annotated[Mapping[str, Any], Deadlines] = field(default_factory=dict)
     """Limits of its own, which win over those of routes."""
+    same_target_max: int | None = None
+    """How often it is asked again after a failure, in place of what a route's `retries` say."""
     quota_group: str | None = None
     """A name for keys that share one limit: when one of them is out of quota, all are."""
 
@@ -114,6 +130,16 @@ class TargetSection:
     """As for its provider."""
     context_tokens: int | None = None
     """As for its provider."""
+    price: Price | None = None
+    """As for its provider; this wins."""
+    model_like: str | None = None
+    """The known model that this one is, or `provider/model`: its limits, abilities and price are taken."""
+    auth: str | None = None
+    """As for its provider."""
+    options: Mapping[str, str] = field(default_factory=dict)
+    """As for its provider; these win."""
+    may_drop: tuple[str, ...] = ()
+    """As for its provider; these win."""
     deadlines: Annotated[Mapping[str, Any], Deadlines] = field(default_factory=dict)
     """As for its provider; these win."""
 
@@ -163,8 +189,12 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "tool_calls": ("whole", "live"),
     "on_refusal": ("return", "failover"),
     "on_empty": ("failover", "return"),
+    "on_bad_arguments": ("return", "failover"),
+    "on_bad_schema": ("return", "failover"),
+    "embedding_models": ("same", "any"),
     "prefix": ("none", "assistant", "flag", "vllm"),
-    "capabilities": ("tools", "vision", "schema", "reasoning", "local"),
+    "capabilities": ("tools", "vision", "schema", "audio", "reasoning", "local"),
+    "period": ("day", "week", "month"),
     "tasks": tuple(task.value for task in Task),
 }
 """The words that are allowed, by the field that they stand in."""

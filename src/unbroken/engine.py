@@ -8,7 +8,9 @@ of the event loop; no task belongs to a request.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from itertools import count
 from random import Random
 from typing import Protocol
@@ -18,17 +20,24 @@ from unbroken.core.board import Board
 from unbroken.core.flight import NEVER, Abandon, Command, Emit, Finished, Flight, Launch, Note
 from unbroken.core.lineup import line_up
 from unbroken.core.strategies import Draw
-from unbroken.failures import Failure, FailureKind
+from unbroken.facts import LeftOut
+from unbroken.failures import Failure, FailureKind, Scope
+from unbroken.leg import Leg
 from unbroken.policy import Route
-from unbroken.ports import Clock, Exchange, Transport
-from unbroken.types import Attempt, Delta, HttpReply, Request
-from unbroken.wire import Decoder, Format, format_for
+from unbroken.ports import Clock, Keyring, Transport
+from unbroken.soundness import judge_for
+from unbroken.types import Attempt, Delta, Fix, HttpRequest, Request, Target
+from unbroken.wire import Format, format_for
+from unbroken.wire.fixes import adapted, fix_for
 
 __all__ = ["Caller", "Drive", "Engine", "Finished"]
 
-ERROR_BYTES_MAX = 64 * 1024
-"""As much of an error's body as is read; the rest says nothing new."""
-OK = 200
+_FIXABLE = frozenset((FailureKind.REQUEST, FailureKind.UNSUPPORTED, FailureKind.CONTEXT_LENGTH, FailureKind.QUOTA))
+"""Kinds for which a change of the request may help."""
+
+
+KEY_AGAIN_S = 30.0
+"""For how long a refused key rests that is kept elsewhere: a newer one may be there any moment."""
 
 
 class Caller(Protocol):
@@ -46,8 +55,12 @@ class Caller(Protocol):
 class Engine:
     """What all requests share: the board, the transport, the clock, chance."""
 
-    def __init__(self, *, board: Board, transport: Transport, clock: Clock, bus: Bus, draw: Random) -> None:
+    def __init__(
+        self, *, board: Board, transport: Transport, clock: Clock, bus: Bus, draw: Random,
+        keyring: Keyring | None = None,
+    ) -> None:  # fmt: skip
         self.board, self.transport, self.clock, self.bus = board, transport, clock, bus
+        self.keyring = keyring
         self._draw = draw
         self._tickets: dict[str, count[int]] = {}
 
@@ -55,9 +68,14 @@ class Engine:
         """Begin a request; the caller is told of its answer from the event loop."""
         now = self.clock()
         ticket = 0 if route.strategy == "priority" else next(self._tickets.setdefault(route.name, count()))
-        lineup = line_up(request, route, board=self.board, now=now, draw=Draw(ticket, self._draw))
-        flight = Flight(request, lineup, flight_id=flight_id, route=route, board=self.board, draw=self._draw)
-        drive = Drive(self, flight, request=request, caller=caller)
+        sayings = _Sayings(request)
+        draw = Draw(ticket, self._draw)
+        lineup = line_up(request, route, board=self.board, now=now, draw=draw, unable=sayings.unable)
+        judge = judge_for(request, route.policy)
+        flight = Flight(
+            request, lineup, flight_id=flight_id, route=route, board=self.board, draw=self._draw, judge=judge
+        )
+        drive = Drive(self, flight, sayings=sayings, caller=caller)
         drive.begin(now)
         return drive
 
@@ -67,14 +85,50 @@ class Engine:
         await self.transport.close()
 
 
+class _Sayings:
+    """A request in the words of each target whose format is not the caller's, written once."""
+
+    __slots__ = ("_written", "request")
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self._written: dict[str, HttpRequest] = {}
+
+    def unable(self, target: Target) -> str | None:
+        """Why this target cannot be asked this; None where it can."""
+        request = self.request
+        try:
+            spoken = format_for(target.format, request.task)
+        except KeyError:
+            return f"does no {request.task} work"
+        if request.source is not None and request.source.format == spoken.name:
+            return None
+        try:
+            self._written[target.name] = spoken.write_request(request, target)
+        except ValueError as error:
+            return f"cannot be asked this: {error}"
+        return None
+
+    def write(self, spoken: Format, attempt: Attempt, *, target: Target) -> HttpRequest:
+        """The request of this attempt; `target` may hold a newer key than the attempt's."""
+        known = self._written.pop(target.name, None)
+        if known is None or attempt.continuation is not None or target is not attempt.target:
+            known = spoken.write_request(self.request, target, continuation=attempt.continuation)
+        return known if attempt.fix is None else adapted(known, attempt.fix)
+
+
 class Drive:
-    """One flight under way."""
+    """One flight under way.  `left_out` is what targets were not told for want of words, by their names."""
 
-    __slots__ = ("_caller", "_engine", "_legs", "_request", "_timer", "_timer_at", "flight")
+    __slots__ = ("_caller", "_engine", "_legs", "_request", "_sayings", "_sent", "_timer", "_timer_at", "flight",
+                 "left_out")  # fmt: skip
 
-    def __init__(self, engine: Engine, flight: Flight, *, request: Request, caller: Caller) -> None:
-        self._engine, self._request, self._caller = engine, request, caller
+    def __init__(self, engine: Engine, flight: Flight, *, sayings: _Sayings, caller: Caller) -> None:
+        self._engine, self._request, self._caller = engine, sayings.request, caller
+        self._sayings = sayings
         self.flight = flight
+        self.left_out: dict[str, tuple[str, ...]] = {}
+        self._sent: dict[int, HttpRequest] = {}
         self._legs: dict[int, Leg] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = NEVER
@@ -123,18 +177,52 @@ class Drive:
         self._rearm(now)
 
     def _launch(self, attempt: Attempt) -> None:
-        target = attempt.target
+        target, keyring = attempt.target, self._engine.keyring
         try:
             spoken = format_for(target.format, self._request.task)
-            request = spoken.write_request(self._request, target, continuation=attempt.continuation)
+            if keyring is not None and (target.credential or target.auth == "sigv4"):
+                leg = self._leg(attempt, spoken)
+                keyring.authorize(
+                    target,
+                    lambda keyed: self._write(leg, spoken, keyed=keyed),
+                    ready=partial(self._authorized, leg),
+                )
+            else:
+                written = self._sayings.write(spoken, attempt, target=target)
+                self._send(self._leg(attempt, spoken), written)
         except (KeyError, ValueError) as error:
+            self._legs.pop(attempt.number, None)
             message = f"{target.name} cannot be asked this: {error}"
             failure = Failure(kind=FailureKind.REQUEST, message=message, sent=False)
             asyncio.get_running_loop().call_soon(self._refuse, attempt.number, failure)
+
+    def _write(self, leg: Leg, spoken: Format, *, keyed: Target) -> HttpRequest:
+        """The leg's request; what it asks later is asked with the same key."""
+        leg.target = keyed
+        return self._sayings.write(spoken, leg.attempt, target=keyed)
+
+    def _leg(self, attempt: Attempt, spoken: Format) -> Leg:
+        leg = self._legs[attempt.number] = Leg(self, attempt, spoken=spoken, request=self._request)
+        return leg
+
+    def _authorized(self, leg: Leg, written: HttpRequest | Failure) -> None:
+        """The key is here, or there is none; the flight may have gone on without it."""
+        number = leg.attempt.number
+        if number not in self._legs:
             return
-        leg = Leg(self, attempt, spoken=spoken, request=self._request)
-        self._legs[attempt.number] = leg
-        leg.exchange = self._engine.transport.send(request, leg)
+        if isinstance(written, Failure):
+            asyncio.get_running_loop().call_soon(self._refuse, number, written)
+        else:
+            self._send(leg, written)
+
+    def _send(self, leg: Leg, written: HttpRequest) -> None:
+        if written.unsaid:
+            attempt, now = leg.attempt, self._engine.clock()
+            self.left_out[attempt.target.name] = written.unsaid
+            fact = LeftOut(now, self.flight.id, attempt.number, attempt.target, written.unsaid)
+            self._engine.bus.publish(fact)
+        self._sent[leg.attempt.number] = leg.sent = written
+        leg.exchange = self._engine.transport.send(written, leg)
 
     def _refuse(self, number: int, failure: Failure) -> None:
         now = self._engine.clock()
@@ -167,12 +255,17 @@ class Drive:
 
     # -- signals, from legs
 
+    def ask(self, request: HttpRequest, leg: Leg) -> None:
+        """Send what a leg asks next."""
+        leg.exchange = self._engine.transport.send(request, leg)
+
     def connected(self, number: int) -> None:
         """The attempt's request is on its way."""
         self.flight.connected(number, self._engine.clock())
 
     def opened(self, number: int) -> None:
         """A good status came; every limit only moves later, so the alarm may stay."""
+        self._sent.pop(number, None)
         self.flight.opened(number, self._engine.clock())
 
     def arrived(self, number: int, deltas: list[Delta]) -> None:
@@ -181,6 +274,17 @@ class Drive:
         commands = self.flight.arrived(number, deltas, now=now)
         if commands or self._request.stream:
             self.run(commands, now)
+
+    def _fixable(self, failure: Failure, sent: HttpRequest, *, target: Target) -> Failure:
+        """The failure with what would help against it, where that is known."""
+        keyring = self._engine.keyring
+        fetched = target.credential or target.auth == "sigv4"
+        if failure.kind is FailureKind.AUTH and fetched and keyring is not None:
+            if keyring.forget(target.credential):
+                return replace(failure, fix=Fix(key=True), scope=Scope.NONE)
+            return replace(failure, cool_s=KEY_AGAIN_S)
+        fix = fix_for(failure, sent, target=target) if failure.kind in _FIXABLE else None
+        return failure if fix is None else replace(failure, fix=fix, scope=Scope.NONE)
 
     def ended(self, number: int) -> None:
         """An answer is complete."""
@@ -191,92 +295,10 @@ class Drive:
         self.run(self.flight.ended(number, now), now)
 
     def failed(self, number: int, failure: Failure) -> None:
-        """An attempt failed."""
+        """An attempt failed; perhaps the target said what would have to be different."""
+        leg, sent = self._legs.get(number), self._sent.get(number)
+        if leg is not None and sent is not None and failure.fix is None:
+            failure = self._fixable(failure, sent, target=leg.attempt.target)
         self._hang_up(number)
         now = self._engine.clock()
         self.run(self.flight.failed(number, failure, now=now), now)
-
-
-class Leg:
-    """One attempt's ear on the network: bytes in, signals out."""
-
-    __slots__ = ("_attempt", "_body", "_decoder", "_drive", "_format", "_headers", "_request", "_status", "exchange")
-
-    def __init__(self, drive: Drive, attempt: Attempt, *, spoken: Format, request: Request) -> None:
-        self._drive, self._attempt, self._format, self._request = drive, attempt, spoken, request
-        self._decoder: Decoder | None = None
-        self._status = 0
-        self._headers: Mapping[str, str] = {}
-        self._body = b""
-        self.exchange: Exchange | None = None
-
-    def pause(self) -> None:
-        """Read no more for now."""
-        if self.exchange is not None:
-            self.exchange.pause()
-
-    def resume(self) -> None:
-        """Read on."""
-        if self.exchange is not None:
-            self.exchange.resume()
-
-    # -- Listener
-
-    def connected(self) -> None:
-        self._drive.connected(self._attempt.number)
-
-    def opened(self, status: int, headers: Mapping[str, str]) -> None:
-        self._status, self._headers = status, headers
-        if status == OK:
-            self._decoder = self._format.decoder(self._request, self._attempt.target)
-            self._drive.opened(self._attempt.number)
-
-    def data(self, data: bytes) -> None:
-        if self._decoder is None:
-            if len(self._body) < ERROR_BYTES_MAX:
-                self._body += data
-            return
-        self._tell(self._read(self._decoder.feed, data))
-        if self._decoder.done:
-            self._drive.ended(self._attempt.number)
-
-    def ended(self) -> None:
-        if self._decoder is None:
-            self._tell(self._read(self._classified))
-        elif self._tell(self._read(self._decoder.close)):
-            self._drive.ended(self._attempt.number)
-
-    def failed(self, failure: Failure) -> None:
-        if self._status and self._status != OK and self._body:
-            self.ended()  # the connection broke inside an error's body: the error is the news
-        else:
-            self._drive.failed(self._attempt.number, failure)
-
-    def _classified(self) -> Failure:
-        """What an answer that is no 200 means."""
-        return self._format.classify(HttpReply(status=self._status, headers=self._headers, body=self._body))
-
-    def _read(self, codec: Callable[..., list[Delta] | Failure], *data: bytes) -> list[Delta] | Failure:
-        """What the codec makes of these bytes.
-
-        Codecs promise not to raise, and this is where the promise ends: we are called from a
-        socket, nobody above would tell the flight, and its caller would wait for a time limit.
-        The defect is reported to the event loop; the request goes on elsewhere.
-        """
-        try:
-            return codec(*data)
-        except Exception as error:  # noqa: BLE001 - see above
-            name = self._attempt.target.name
-            told = {"message": f"a codec of unbroken failed on an answer of {name}", "exception": error}
-            asyncio.get_running_loop().call_exception_handler(told)
-            message = f"the answer of {name} could not be read ({type(error).__name__})"
-            return Failure(kind=FailureKind.MALFORMED, message=message, status=self._status)
-
-    def _tell(self, found: list[Delta] | Failure) -> bool:
-        """Pass on what was decoded; False if it was a failure."""
-        if isinstance(found, Failure):
-            self._drive.failed(self._attempt.number, found)
-            return False
-        if found:
-            self._drive.arrived(self._attempt.number, found)
-        return True

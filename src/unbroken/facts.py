@@ -18,6 +18,8 @@ __all__ = [
     "Fact",
     "FirstContent",
     "FlightEnded",
+    "LeftOut",
+    "Progressed",
     "TargetForced",
 ]
 
@@ -43,6 +45,28 @@ class FirstContent:
     number: int
     target: Target
     seconds: float
+
+
+@record()
+class LeftOut:
+    """A target was asked without these, because its format has no words for them."""
+
+    at: float
+    flight: str
+    number: int
+    target: Target
+    names: tuple[str, ...]
+
+
+@record()
+class Progressed:
+    """A job has come so far, from 0 to 1."""
+
+    at: float
+    flight: str
+    number: int
+    target: Target
+    share: float
 
 
 @record()
@@ -137,5 +161,7 @@ Fact = (
     | AttemptAbandoned
     | Continued
     | FlightEnded
+    | LeftOut
+    | Progressed
     | TargetForced
 )

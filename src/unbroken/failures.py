@@ -16,10 +16,11 @@ time, and when? could another target answer differently?
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from unbroken.types import Json
+from unbroken.types import Fix, Json, Why
 
 __all__ = [
     "VERDICTS",
@@ -31,6 +32,7 @@ __all__ = [
     "Same",
     "Scope",
     "TargetsExhausted",
+    "Tried",
     "UnbrokenError",
     "Verdict",
 ]
@@ -41,6 +43,7 @@ class FailureKind(StrEnum):
 
     # the caller's
     REQUEST = "request"
+    UNSUPPORTED = "unsupported"
     CONTEXT_LENGTH = "context_length"
     CONTENT_POLICY = "content_policy"
     CANCELLED = "cancelled"
@@ -138,7 +141,7 @@ class Failure:
     said to come back.  `scope` and `cool_s` overrule the table for this one failure (a
     daily quota cools until midnight).  `sent` is False where the request certainly never
     reached the provider.  `again` is False where trying the same target again cannot help,
-    whatever the table says of the kind.
+    whatever the table says of the kind; `fix` is what would help.
     """
 
     kind: FailureKind
@@ -152,6 +155,7 @@ class Failure:
     cool_s: float | None = None
     sent: bool = True
     again: bool = True
+    fix: Fix | None = None
     body: Json = None
 
     @property
@@ -207,6 +211,7 @@ _HOUR_S = 3600.0
 
 VERDICTS: dict[FailureKind, Verdict] = {
     FailureKind.REQUEST: _caller(400),
+    FailureKind.UNSUPPORTED: _caller(400, elsewhere=True),
     FailureKind.CONTEXT_LENGTH: _caller(400, other_model=True),
     FailureKind.CONTENT_POLICY: _caller(400),
     FailureKind.CANCELLED: _caller(499),
@@ -234,12 +239,37 @@ VERDICTS: dict[FailureKind, Verdict] = {
 }
 
 
-class UnbrokenError(Exception):
-    """The base of what faces raise; `failure` says what happened."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """One attempt of a request, as its caller is told of it.
 
-    def __init__(self, failure: Failure) -> None:
+    `at_s` is when it began, in seconds after the request did, `seconds` how long it took.
+    `failure` is why it failed; `abandoned` that another one was faster, or the caller left.
+    """
+
+    number: int
+    target: str
+    provider: str
+    model: str
+    why: Why
+    at_s: float
+    seconds: float
+    failure: Failure | None = None
+    abandoned: bool = False
+
+    @property
+    def answered(self) -> bool:
+        """Whether it came to a good end."""
+        return self.failure is None and not self.abandoned
+
+
+class UnbrokenError(Exception):
+    """The base of what faces raise; `failure` says what happened, `attempts` after what, where that is known."""
+
+    def __init__(self, failure: Failure, *, attempts: Sequence[Tried] = ()) -> None:
         super().__init__(str(failure))
         self.failure = failure
+        self.attempts = tuple(attempts)
 
 
 class RequestError(UnbrokenError):

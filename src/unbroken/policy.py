@@ -51,6 +51,8 @@ BASE_S: Mapping[str, tuple[float, float, float]] = {
     "embedding": (5.0, 10.0, 15.0),
     "image": (5.0, 45.0, 50.0),
     "video": (10.0, 120.0, 130.0),
+    "speech": (5.0, 30.0, 35.0),
+    "transcription": (5.0, 60.0, 65.0),
 }
 """Seconds to connect, to the first content, and for the whole request, by kind of work."""
 
@@ -89,6 +91,8 @@ class Deadlines:
     total_s: float | None = None
     gap_s: float = 20.0
     """Twice the longest pause that hosted models make between tokens as a rule."""
+    job_s: float = 900.0
+    """A job (a video) that was accepted and says how it goes is waited for so long, unless `total_s` is set."""
     ceiling_s: float = 3600.0
     """A stream may last an hour: longer ones are leaks."""
     chars_per_s_min: float = 0.5
@@ -231,11 +235,13 @@ class Streaming:
 
     rescue: `continue` at another target, `restart-if-unseen` (only before any content was
     shown), or `error`.  tool_calls: `whole` holds a tool call back until it is complete, so
-    that a break inside it can be rescued; `live` passes its pieces on as they come.
+    that a break inside it can be rescued; `live` passes its pieces on as they come.  hold:
+    show nothing before the answer is whole, so that whatever is wrong with it can be repaired.
     """
 
     rescue: str = "continue"
     tool_calls: str = "whole"
+    hold: bool = False
     continuations_max: int = 3
 
 
@@ -250,9 +256,16 @@ class Policy:
     budget: Budget = field(default_factory=Budget)
     stream: Streaming = field(default_factory=Streaming)
     on_refusal: str = "return"
-    """`return` hands a content-policy refusal to the caller; `failover` asks the next target."""
+    """`return` hands a content-policy refusal to the caller; `failover` asks the next target, as long as
+    nothing of an answer was shown."""
     on_empty: str = "failover"
     """An answer without content: `failover` asks the next target, `return` passes it on."""
+    on_bad_arguments: str = "return"
+    """Calls of tools that do not exist or whose arguments are not JSON: `return` or `failover`."""
+    on_bad_schema: str = "return"
+    """An answer that does not obey the schema asked for: `return`, or `failover`, which holds streams back."""
+    embedding_models: str = "same"
+    """Vectors of two models cannot be compared: `same` asks only hosts of the first target's model, `any` all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

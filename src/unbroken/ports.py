@@ -6,14 +6,14 @@ so that an attempt needs no task of its own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from unbroken.facts import Fact
 from unbroken.failures import Failure
-from unbroken.types import HttpRequest
+from unbroken.types import HttpRequest, Target
 
-__all__ = ["Clock", "Exchange", "Listener", "Sink", "Transport"]
+__all__ = ["Clock", "Exchange", "Keyring", "Listener", "Sink", "Transport"]
 
 
 class Clock(Protocol):
@@ -80,6 +80,25 @@ class Transport(Protocol):
 
     async def close(self) -> None:
         """Close every connection."""
+        ...
+
+
+class Keyring(Protocol):
+    """Has the keys that are fetched when they are needed, and signs what has to be signed."""
+
+    def authorize(
+        self, target: Target, write: Callable[[Target], HttpRequest], *, ready: Callable[[HttpRequest | Failure], None]
+    ) -> None:
+        """Write a request with the target's key of this moment, and hand it over signed.
+
+        `ready` is called at once where the key is known, else from the event loop, with the
+        request or with the AUTH failure that says why there is no key.  ValueError of `write`
+        passes through when it is called at once, and becomes a REQUEST failure later.
+        """
+        ...
+
+    def forget(self, credential: str) -> bool:
+        """A provider has refused this key: whether fetching it again may bring a newer one."""
         ...
 
 

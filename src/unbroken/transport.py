@@ -53,8 +53,14 @@ class Origin:
         self.tls = parts.scheme == "https"
         self.host = parts.hostname
         self.port = parts.port or (443 if self.tls else 80)
-        self.name = parts.netloc.rpartition("@")[2]
+        self.name = _host_name(self.host, parts.port if self.port != (443 if self.tls else 80) else None)
         self.idle: deque[Connection] = deque()
+
+
+def _host_name(host: str, port: int | None) -> str:
+    """The `Host` header: no default port, since signatures are made without it."""
+    name = f"[{host}]" if ":" in host else host.lower()
+    return name if port is None else f"{name}:{port}"
 
 
 class Call:

@@ -11,7 +11,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
-from typing import Any, TypeVar, dataclass_transform
+from typing import TypeVar, dataclass_transform
+
+from unbroken.price import UNPRICED, Price
+from unbroken.work import (
+    Chat,
+    Json,
+    Media,
+    Message,
+    Opaque,
+    Part,
+    Reasoning,
+    Text,
+    Tool,
+    ToolCall,
+    ToolResult,
+    Work,
+)
 
 __all__ = [
     "Attempt",
@@ -20,6 +36,7 @@ __all__ = [
     "Continuation",
     "Delta",
     "Finish",
+    "Fix",
     "HttpReply",
     "HttpRequest",
     "Json",
@@ -27,6 +44,7 @@ __all__ = [
     "Message",
     "Mode",
     "Opaque",
+    "Output",
     "Part",
     "Price",
     "Reasoning",
@@ -42,15 +60,14 @@ __all__ = [
     "ToolResult",
     "Usage",
     "Why",
+    "Work",
     "anchor_of",
     "fold",
     "record",
 ]
 
-Json = Any
-"""A decoded JSON value."""
-
 Record = TypeVar("Record")
+Kind = TypeVar("Kind", bound=Work)
 
 
 @dataclass_transform(frozen_default=True)
@@ -75,6 +92,8 @@ class Task(StrEnum):
     EMBEDDING = "embedding"
     IMAGE = "image"
     VIDEO = "video"
+    SPEECH = "speech"
+    TRANSCRIPTION = "transcription"
 
 
 class Finish(StrEnum):
@@ -88,106 +107,6 @@ class Finish(StrEnum):
 
 
 # ---------------------------------------------------------------- what is asked
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """Words in a message."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Media:
-    """An image, sound or document: either a URL (http or data) or bytes as base64."""
-
-    kind: str
-    url: str = ""
-    media_type: str = ""
-    data: str = ""
-    detail: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Reasoning:
-    """A model's thinking, where the format shows it."""
-
-    text: str
-    signature: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToolCall:
-    """A call that a model asks for; `arguments` is JSON text, as models write it."""
-
-    id: str
-    name: str
-    arguments: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToolResult:
-    """What a tool answered to the call with this id."""
-
-    id: str
-    parts: tuple[Part, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Opaque:
-    """Something of one format that we do not model: only that format can write it again."""
-
-    format: str
-    value: Json
-
-
-Part = Text | Media | Reasoning | ToolCall | ToolResult | Opaque
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
-    """One turn.  `role` is system, user, assistant or tool; `extras` are fields of its format."""
-
-    role: str
-    parts: tuple[Part, ...]
-    extras: Mapping[str, Json] = field(default_factory=dict)
-
-    @property
-    def text(self) -> str:
-        """The words of the message, without anything else in it."""
-        return "".join(part.text for part in self.parts if isinstance(part, Text))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tool:
-    """A function that the model may call; `parameters` is a JSON schema."""
-
-    name: str
-    description: str = ""
-    parameters: Json = None
-    strict: bool | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Chat:
-    """A conversation and how it should be answered, in no provider's words.
-
-    `tool_choice` is auto, none, required or `{"name": ...}`; `schema` is a JSON schema
-    that the answer must obey (`json_object` alone is an empty schema); `extras` holds the
-    fields that we do not model, by name, for targets of the same format.
-    """
-
-    messages: tuple[Message, ...]
-    tools: tuple[Tool, ...] = ()
-    tool_choice: str | Mapping[str, str] | None = None
-    schema: Mapping[str, Json] | None = None
-    max_tokens: int | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    stop: tuple[str, ...] = ()
-    seed: int | None = None
-    reasoning_effort: str | None = None
-    extras: Mapping[str, Json] = field(default_factory=dict)
 
 
 @record()
@@ -205,9 +124,8 @@ class Request:
     Only what routing and limits need is read at once: `prompt_chars` is the size of the
     prompt in bytes of JSON, `max_tokens` the caller's own limit, `needs` the capabilities
     without which a target cannot answer (`tools`, `vision`, `schema`), `choices` how many
-    answers, `thinks` whether the caller asked for more thinking than a little.  `chat` reads
-    the rest when a target of another format asks for it; it raises ValueError where the
-    caller's body is not a conversation.
+    answers, `thinks` whether the caller asked for more thinking than a little.  `work` and
+    `chat` read the rest when a target of another format asks for it.
     """
 
     model: str
@@ -221,14 +139,26 @@ class Request:
     temperature: float | None = None
     needs: frozenset[str] = frozenset()
     source: Source | None = None
-    read: Callable[[], Chat] | None = None
+    read: Callable[[], Work] | None = None
+
+    @property
+    def work(self) -> Work:
+        """What is asked, in no provider's words; ValueError where the caller's body does not say it."""
+        if self.read is None:
+            raise ValueError(f"this {self.task} request can only be passed on as it came")
+        return self.read()
 
     @property
     def chat(self) -> Chat:
-        """The conversation in no provider's words."""
-        if self.read is None:
-            raise ValueError(f"a {self.task} request holds no conversation")
-        return self.read()
+        """The conversation, where the work is one; ValueError as with `work`."""
+        return self.work_as(Chat)
+
+    def work_as(self, kind: type[Kind]) -> Kind:
+        """The work, which must be of this kind; ValueError where it is another."""
+        work = self.work
+        if not isinstance(work, kind):
+            raise ValueError(f"a {self.task} request holds no {kind.__name__}")  # noqa: TRY004 - see `work`
+        return work
 
 
 # ------------------------------------------------------------- what is answered
@@ -236,13 +166,42 @@ class Request:
 
 @record(kw_only=True)
 class Usage:
-    """Tokens as the provider counted them; `cost_usd` where it says so itself."""
+    """What an answer took, as the provider counted it; `cost_usd` where it says so itself.
+
+    `input_tokens` holds all of the input: `cached_tokens` (read from a cache),
+    `cache_write_tokens` (put into one) and `input_audio_tokens` are parts of it.
+    `output_tokens` holds all of the output, `reasoning_tokens` and `output_audio_tokens`
+    are parts of it.  `seconds` of sound, video or computing, `images` and `characters` are
+    counted where they are what is paid for.
+    """
 
     input_tokens: int = 0
     output_tokens: int = 0
     cached_tokens: int = 0
     reasoning_tokens: int = 0
     cost_usd: float | None = None
+    cache_write_tokens: int = 0
+    input_audio_tokens: int = 0
+    output_audio_tokens: int = 0
+    images: int = 0
+    characters: int = 0
+    seconds: float = 0.0
+
+
+@record(kw_only=True)
+class Output:
+    """One thing that is no text: a picture, a film, a sound, or a text's vector.
+
+    `kind` is image, video, audio or embedding.  A picture, film or sound has `data`, or a
+    `url` that may not live long; an embedding has its `vector`.
+    """
+
+    kind: str
+    data: Bytes = b""
+    url: str = ""
+    media_type: str = ""
+    vector: tuple[float, ...] = ()
+    note: str = ""
 
 
 @record(kw_only=True)
@@ -253,6 +212,7 @@ class ToolFragment:
     id: str = ""
     name: str = ""
     arguments: str = ""
+    signature: str = ""
 
 
 @record(kw_only=True)
@@ -261,7 +221,9 @@ class Delta:
 
     `raw` holds the bytes that it was decoded from, in `format`: a writer of the same
     format passes them on as they are.  `choice` is the index of the answer it belongs to
-    where several were asked for.  `body` marks a whole plain answer in `raw`.
+    where several were asked for.  `body` marks a whole plain answer in `raw`.  `media`
+    counts what is no text, and `outputs` holds it where somebody needs to see it.
+    `signature` belongs to the reasoning; `progress` (0 to 1) is how far a job has come.
     """
 
     text: str = ""
@@ -278,6 +240,9 @@ class Delta:
     format: str = ""
     raw: Bytes = b""
     body: bool = False
+    outputs: tuple[Output, ...] = ()
+    signature: str = ""
+    progress: float | None = None
 
     @property
     def has_content(self) -> bool:
@@ -298,6 +263,8 @@ class Response:
     refusal: str = ""
     model: str = ""
     id: str = ""
+    signature: str = ""
+    outputs: tuple[Output, ...] = ()
 
 
 def fold(deltas: list[Delta]) -> Response:
@@ -313,6 +280,8 @@ def fold(deltas: list[Delta]) -> Response:
         refusal="".join(delta.refusal for delta in mine),
         model=next((d.model for d in reversed(deltas) if d.model), ""),
         id=next((d.id for d in deltas if d.id), ""),
+        signature="".join(delta.signature for delta in mine),
+        outputs=tuple(output for delta in mine for output in delta.outputs),
     )
 
 
@@ -326,35 +295,13 @@ def _fold_calls(deltas: list[Delta]) -> tuple[ToolCall, ...]:
             id=next((f.id for f in call if f.id), ""),
             name=next((f.name for f in call if f.name), ""),
             arguments="".join(f.arguments for f in call),
+            signature=next((f.signature for f in call if f.signature), ""),
         )
         for _, call in sorted(pieces.items())
     )
 
 
 # ------------------------------------------------------------------ by whom
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Price:
-    """Dollars for a million tokens, and for a request or an image where that is the unit."""
-
-    input_usd: float = 0.0
-    output_usd: float = 0.0
-    cached_usd: float | None = None
-    request_usd: float = 0.0
-    image_usd: float = 0.0
-
-    def cost_usd(self, usage: Usage | None, *, images: int = 0) -> float:
-        """What these tokens cost; a provider's own figure wins over the list."""
-        if usage is None:
-            return self.request_usd + images * self.image_usd
-        if usage.cost_usd is not None:
-            return usage.cost_usd
-        cached_rate = self.input_usd if self.cached_usd is None else self.cached_usd
-        fresh = max(0, usage.input_tokens - usage.cached_tokens)
-        tokens = fresh * self.input_usd + usage.cached_tokens * cached_rate
-        tokens += usage.output_tokens * self.output_usd
-        return tokens / 1e6 + self.request_usd + images * self.image_usd
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -369,6 +316,13 @@ class Target:
     fields), `none` (it must be asked to).
     `capabilities` names what it can do (`tools`, `vision`, `schema`, `reasoning`, `local`);
     empty means unknown, and then nothing is ruled out.
+    `format` is what it speaks, or the family of formats where it speaks another one for each
+    kind of work.  `auth` says how the key is shown: `bearer`, `sigv4`, or the name of a
+    header; empty is the format's own way.  `credential` names a key that is fetched when it
+    is needed, in place of `key`.  `options` are settings that only its format understands
+    (`region`, `api_version`).  `may_drop` names what may be left out of a request where the
+    format has no word for it (`seed`; `*` for everything), instead of not asking it at all.
+    `same_target_max` is how often it is asked again, where it is not as the route says.
     """
 
     name: str
@@ -384,9 +338,14 @@ class Target:
     capabilities: frozenset[str] = frozenset()
     context_tokens: int | None = None
     prefix: str = "none"
-    price: Price = Price()
+    price: Price = UNPRICED
     weight: float = 1.0
     deadlines: Mapping[str, float] = field(default_factory=dict)
+    auth: str = ""
+    credential: str = ""
+    options: Mapping[str, str] = field(default_factory=dict)
+    may_drop: frozenset[str] = frozenset()
+    same_target_max: int | None = None
 
     def __repr__(self) -> str:
         """The name and the address; never the key."""
@@ -409,11 +368,26 @@ class Target:
         return f"{self.provider}/{self.model}#{self.quota_group or self.key_name}"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fix:
+    """How a request has to be changed for the target to take it, by the names of its body's fields.
+
+    `thoughts` leaves out what models thought in earlier turns, `key` asks again with a newer key.
+    """
+
+    drop: tuple[str, ...] = ()
+    rename: Mapping[str, str] = field(default_factory=dict)
+    put: Mapping[str, Json] = field(default_factory=dict)
+    thoughts: bool = False
+    key: bool = False
+
+
 class Why(StrEnum):
     """Why an attempt was made."""
 
     FIRST = "first"
     RETRY = "retry"
+    FIX = "fix"
     FAILOVER = "failover"
     HEDGE = "hedge"
     RACE = "race"
@@ -456,6 +430,7 @@ class Attempt:
     target: Target
     why: Why
     continuation: Continuation | None = None
+    fix: Fix | None = None
 
 
 # ------------------------------------------------------------------- HTTP, as values
@@ -463,12 +438,13 @@ class Attempt:
 
 @record(kw_only=True)
 class HttpRequest:
-    """A request as bytes; header names are lower case."""
+    """A request as bytes; header names are lower case.  `unsaid` is what was left out of it."""
 
     method: str
     url: str
     headers: Mapping[str, str]
     body: bytes = b""
+    unsaid: tuple[str, ...] = ()
 
 
 @record(kw_only=True)

@@ -254,7 +254,7 @@ def test_a_caller_who_leaves_while_we_wait_ends_the_waiting() -> None:
 
 def test_other_work_is_judged_by_its_own_limits() -> None:
     """An embedding that takes longer than ten seconds is asked for elsewhere."""
-    flown = world_of(a=HANGS).fly(task=Task.EMBEDDING, stream=False)
+    flown = world_of(policy=Policy(embedding_models="any"), a=HANGS).fly(task=Task.EMBEDDING, stream=False)
     assert (flown.names, flown.times[1]) == ("a b", 10.0)
 
 

@@ -242,6 +242,20 @@ def test_deltas_are_made_to_belong_to_the_stream() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("seen", "rest", "whole"),
+    [
+        ("One, ", " two", "One, two"),
+        ("One, ", "two", "One, two"),
+        ("One,", " two", "One, two"),
+        ("A\n", "\nB", "A\n\nB"),
+    ],
+)
+def test_a_blank_that_was_shown_is_not_shown_again(seen: str, rest: str, whole: str) -> None:
+    """A format that takes no prefix ending in a blank makes its model begin with that blank; paragraphs stay."""
+    assert spliced(Mode.PREFIX, seen, rest) == whole
+
+
 def test_a_stream_without_an_id_takes_the_next_ones() -> None:
     """Formats without ids are no trouble."""
     splicer = Splicer(Continuation(Mode.RESTART, ""), Shown())

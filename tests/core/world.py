@@ -20,6 +20,7 @@ from typing import Any
 from unbroken.core.board import Board
 from unbroken.core.flight import Abandon, Command, Emit, Finished, Flight, Launch, Note
 from unbroken.core.lineup import Lineup, line_up
+from unbroken.core.sound import Judge
 from unbroken.core.strategies import Draw
 from unbroken.facts import AttemptFailed, Fact, FlightEnded, TargetForced
 from unbroken.failures import Failure, FailureKind
@@ -177,6 +178,7 @@ class World:
         self.board = Board(self.draw)
         targets = tuple(target_named(name) for name in names.split())
         self.route = Route(name="auto", targets=targets, policy=policy or Policy(), **route)
+        self.judge: Judge | None = None
         self._scripts: dict[str, list[Script | Telling]] = {}
         self._tickets = count()
 
@@ -213,7 +215,9 @@ class World:
         return self.flight_with(request, lineup)
 
     def flight_with(self, request: Request, lineup: Lineup) -> Flight:
-        return Flight(request, lineup, flight_id="f", route=self.route, board=self.board, draw=self.draw)
+        return Flight(
+            request, lineup, flight_id="f", route=self.route, board=self.board, draw=self.draw, judge=self.judge
+        )
 
     def fly(self, *, leave_s: float | None = None, **request: Any) -> Flown:
         """A request, from beginning to end; `leave_s` is when the caller hangs up."""

@@ -176,7 +176,7 @@ def test_a_stream_that_cannot_be_rescued_ends_in_an_error_the_sdk_raises(tmp_pat
 @pytest.mark.parametrize(
     ("trouble", "raised"),
     [
-        (Status(400, code="unsupported_value", message="temperature is wrong"), openai.BadRequestError),
+        (Status(400, code="invalid_value", message="temperature is wrong"), openai.BadRequestError),
         (Status(422, message="no such role"), openai.UnprocessableEntityError),
         (Status(400, code="content_policy_violation", message="rejected by the safety system"), openai.BadRequestError),
     ],

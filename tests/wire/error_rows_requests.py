@@ -134,16 +134,21 @@ REQUESTS: dict[str, Row] = {
     "xai-parameter": row(
         400,
         {"code": "Client specified an invalid argument", "error": "Argument not supported on this model: stop"},
-        Kind.REQUEST,
+        Kind.UNSUPPORTED,
     ),
-    "openai-parameter": row(400, openai("Unsupported parameter: 'stop'", "unsupported_parameter"), Kind.REQUEST),
-    "openai-value": row(400, openai("Unsupported value: 'temperature'", "unsupported_value"), Kind.REQUEST),
+    "openai-parameter": row(400, openai("Unsupported parameter: 'stop'", "unsupported_parameter"), Kind.UNSUPPORTED),
+    "openai-value": row(400, openai("Unsupported value: 'temperature'", "unsupported_value"), Kind.UNSUPPORTED),
     "mistral-422": row(
         422,
         {"detail": [{"loc": ["body", "top_k"], "msg": "Extra inputs are not permitted", "type": "extra"}]},
-        Kind.REQUEST,
+        Kind.UNSUPPORTED,
     ),
-    "fireworks-400": row(400, openai("Extra inputs are not permitted"), Kind.REQUEST),
+    "fireworks-400": row(400, openai("Extra inputs are not permitted"), Kind.UNSUPPORTED),
+    "ollama-thinking": row(400, {"error": '"tiny" does not support thinking'}, Kind.UNSUPPORTED),
+    "ollama-overflow": row(
+        500, {"error": "llama server: exceed_context_size_error: the request exceeds it"}, Kind.CONTEXT_LENGTH
+    ),
+    "cohere-blocked": row(498, {"id": "1", "message": "blocked input: please remove it"}, Kind.CONTENT_POLICY),
     "405": row(405, {"detail": "Method Not Allowed"}, Kind.REQUEST),
     "conflict": row(409, openai("Conflict", None, "conflict"), Kind.SERVER),
     "reasoning-replay": row(400, openai("x", "invalid_encrypted_content"), Kind.REQUEST),

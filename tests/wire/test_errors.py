@@ -375,6 +375,8 @@ RECORDED: list[tuple[str, str, Kind]] = [
     ("openai", "server_error", Kind.SERVER),
     ("openai", "ate limit", Kind.RATE_LIMIT),
     ("openai", "too large for", Kind.RATE_LIMIT),
+    ("openai", "unsupported_parameter", Kind.UNSUPPORTED),
+    ("openai", "unknown_parameter", Kind.UNSUPPORTED),
     ("openai", "", Kind.REQUEST),
     ("openrouter", "maximum context length", Kind.CONTEXT_LENGTH),
     ("openrouter", "Missing Authentication", Kind.AUTH),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -366,16 +367,39 @@ def test_limits_go_by_the_name_that_a_provider_takes() -> None:
 
 
 def test_fields_of_other_formats_stay_there() -> None:
-    """What another format keeps in extras does not leak into this one."""
-    message = Message(role="user", parts=(Text("Hi"),), extras={"cache": 1})
-    chat = Chat(messages=(message,), extras={"top_k": 4})
+    """What another format keeps in extras does not leak into this one: it rules the target out, or is told."""
+    message = Message(role="user", parts=(Text("Hi"), Reasoning("hm")), extras={"cache": 1})
+    chat = Chat(messages=(message,), extras={"safety": 4}, hints={"user": "u", "labels": {}})
     other = Request(model="m", source=Source("other", {}), read=lambda: chat)
-    assert written(other) == {"model": "other", "messages": [{"role": "user", "content": "Hi"}]}
+    with pytest.raises(ValueError, match="OpenAI's chat format has no safety"):
+        write_request(other, TARGET)
+    lax = write_request(other, replace(TARGET, may_drop=frozenset({"safety"})))
+    assert json.loads(lax.body) == {"model": "other", "messages": [{"role": "user", "content": "Hi"}], "user": "u"}
+    assert lax.unsaid == ("safety", "labels", "messages[].cache", "reasoning")
     assert written(from_program(chat)) == {
         "model": "other",
         "messages": [{"role": "user", "content": "Hi", "cache": 1}],
-        "top_k": 4,
+        "user": "u",
+        "safety": 4,
     }
+
+
+@pytest.mark.parametrize(
+    ("tokens", "word"), [(None, None), (-1, None), (0, "none"), (1024, "low"), (9000, "medium"), (99_999, "high")]
+)
+def test_budgets_for_thinking_become_words(tokens: int | None, word: str | None) -> None:
+    """A budget of tokens is said with the word that comes closest to it."""
+    chat = Chat(messages=(Message(role="user", parts=(Text("Hi"),)),), reasoning_tokens=tokens)
+    assert written(from_program(chat)).get("reasoning_effort") == word
+
+
+def test_openai_itself_knows_no_top_k() -> None:
+    """Servers that know more than OpenAI are told more."""
+    chat = Chat(messages=(Message(role="user", parts=(Text("Hi"),)),), top_k=4)
+    other = Request(model="m", source=Source("other", {}), read=lambda: chat)
+    assert json.loads(write_request(other, TARGET).body)["top_k"] == 4
+    with pytest.raises(ValueError, match="has no top_k"):
+        write_request(other, replace(TARGET, provider="openai"))
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from unbroken.failures import Failure, FailureKind
 from unbroken.types import Delta, Finish, Request, Target, ToolCall, ToolFragment, Usage, fold
-from unbroken.wire import Outcome, Writer, openai_chat_answer
+from unbroken.wire import Next, Outcome, Writer, openai_chat_answer
 from unbroken.wire.openai_chat import FORMAT, decoder
 
 TARGET = Target(name="t", provider="p", model="m")
@@ -48,6 +48,7 @@ def read(body: bytes, request: Request = STREAM) -> list[Delta] | Failure:
     if isinstance(deltas, Failure):
         return deltas
     rest = reader.close()
+    assert not isinstance(rest, Next)
     return rest if isinstance(rest, Failure) else deltas + rest
 
 
@@ -422,6 +423,7 @@ def test_any_bytes_are_deltas_or_a_failure(body: bytes, cut: int, request: Reque
     for step in (reader.feed(body[:cut]), reader.feed(body[cut:]), reader.close()):
         if isinstance(step, Failure):
             return
+        assert not isinstance(step, Next)
         deltas += step
     for asked in (PLAIN, STREAM):
         assert writer(asked).whole(deltas, RESCUED)

@@ -11,7 +11,7 @@ import pytest
 
 from unbroken.failures import Failure
 from unbroken.types import Delta, Finish, Request, Response, Target, fold
-from unbroken.wire import Outcome
+from unbroken.wire import Next, Outcome
 from unbroken.wire.openai_chat import FORMAT, decoder, read_request, write_request
 from wire.recorded import Recording, everything, ours
 
@@ -110,6 +110,7 @@ def decode(recording: Recording, pieces: list[bytes]) -> list[Delta] | Failure:
             return step
         deltas += step
     rest = reader.close()
+    assert not isinstance(rest, Next)
     return rest if isinstance(rest, Failure) else deltas + rest
 
 
@@ -224,9 +225,16 @@ def check_chat(request: Request, body: dict[str, Any]) -> None:
     assert written == normal(body)
 
 
+NOTHING: dict[str, Any] = {
+    "logprobs": False, "logit_bias": {}, "modalities": ["text"], "functions": [],
+    "presence_penalty": 0, "frequency_penalty": 0, "response_format": {"type": "text"},
+}  # fmt: skip
+"""Fields that ask for nothing."""
+
+
 def normal(body: dict[str, Any]) -> dict[str, Any]:
     """The documented normalisation."""
-    left = {name: value for name, value in body.items() if value is not None}
+    left = {name: value for name, value in body.items() if value is not None and NOTHING.get(name) != value}
     for name in ("model", "n", "stream", "stream_options"):
         left.pop(name, None)
     left["messages"] = [normal_message(message) for message in body["messages"]]
@@ -237,6 +245,11 @@ def normal(body: dict[str, Any]) -> dict[str, Any]:
         left["stop"] = [left["stop"]]
     if isinstance(left.get("tool_choice"), dict) and "function" in left["tool_choice"]:
         left["tool_choice"] = {"type": "function", "function": {"name": left["tool_choice"]["function"]["name"]}}
+    form = left.get("response_format") or {}
+    if form.get("json_schema", {}).get("description") == "":
+        del form["json_schema"]["description"]
+    if "max_completion_tokens" in left:
+        left["max_tokens"] = left.pop("max_completion_tokens")
     if "stop" in left and not left["stop"]:
         del left["stop"]
     return left

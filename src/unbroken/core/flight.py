@@ -19,9 +19,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
+from unbroken.core import last_words
 from unbroken.core.board import Board
 from unbroken.core.lineup import Lineup
 from unbroken.core.run import Run
+from unbroken.core.sound import Judge, holds_back, refusal_in, unsound
 from unbroken.core.splice import Shown, Splicer, way_to_continue
 from unbroken.facts import (
     AttemptAbandoned,
@@ -31,10 +33,11 @@ from unbroken.facts import (
     Fact,
     FirstContent,
     FlightEnded,
+    Progressed,
 )
-from unbroken.failures import Failure, FailureKind, Fault, Same
+from unbroken.failures import Failure, FailureKind, Same
 from unbroken.policy import Route
-from unbroken.types import Attempt, Continuation, Delta, Finish, Request, Target, Why, record
+from unbroken.types import Attempt, Continuation, Delta, Finish, Fix, Request, Target, Why, record
 
 __all__ = ["Abandon", "Command", "Emit", "Finished", "Flight", "Launch", "Note"]
 
@@ -90,16 +93,18 @@ class Flight:
     """One request in progress."""
 
     __slots__ = (
-        "_attempts", "_began", "_board", "_broke", "_consolation", "_continuations", "_draw", "_failures", "_hedges",
-        "_id", "_last_resort", "_lineup", "_live", "_out", "_over", "_patience_s", "_prefix_refused", "_request",
-        "_retry_at", "_retry_target", "_route", "_shown", "_since", "_tried", "_waiting", "_winner",
+        "_attempts", "_began", "_board", "_broke", "_consolation", "_continuations", "_draw", "_failures", "_fixed",
+        "_hedges", "_holds", "_judge", "_last_resort", "_lineup", "_live", "_out", "_over", "_patience_s",
+        "_prefix_refused", "_request", "_retry_at", "_retry_target", "_route", "_shown", "_since", "_tried",
+        "_waiting", "_winner", "id",
     )  # fmt: skip
 
     def __init__(
-        self, request: Request, lineup: Lineup, *, flight_id: str, route: Route, board: Board, draw: Random
-    ) -> None:
+        self, request: Request, lineup: Lineup, *, flight_id: str, route: Route, board: Board, draw: Random,
+        judge: Judge | None = None,
+    ) -> None:  # fmt: skip
         self._request, self._lineup, self._route = request, lineup, route
-        self._id, self._board, self._draw = flight_id, board, draw
+        self.id, self._board, self._draw = flight_id, board, draw
         self._live: dict[int, Run] = {}
         self._waiting = list(lineup.order)
         self._last_resort = [target for target, _ in lineup.resting]
@@ -114,6 +119,8 @@ class Flight:
         self._retry_target: Target | None = None
         self._broke: Failure | None = None
         self._prefix_refused: set[str] = set()
+        self._fixed: set[str] = set()
+        self._judge, self._holds = judge, holds_back(request, route.policy)
         self._over = False
         self._out: list[Command] = []
 
@@ -127,7 +134,7 @@ class Flight:
             if not self._launch_next(Why.RACE if position else Why.FIRST, now):
                 break
         if not self._live and not self._launch_last_resort(now):
-            self._finish(self._nobody(), now)
+            self._finish(last_words.nobody(self._route.name, self._lineup), now)
         return self._drain()
 
     def connected(self, number: int, now: float) -> list[Command]:
@@ -148,7 +155,9 @@ class Flight:
         if run is None or not deltas:
             return []
         if run.heard(deltas, now) and self._request.stream:
-            self._note(FirstContent(now, self._id, number, run.attempt.target, now - run.started))
+            self._note(FirstContent(now, self.id, number, run.attempt.target, now - run.started))
+        if run.is_working:
+            self._note_progress(run, deltas, now=now)
         if run.splicer is not None:
             spliced = run.splicer.feed(deltas)
             if isinstance(spliced, Failure):
@@ -156,12 +165,20 @@ class Flight:
                 self._fail(run, spliced, now=now)
                 return self._drain()
             deltas = spliced
-        ready = run.release(deltas, streaming=self._request.stream, whole_calls=self._whole_calls)
+        streaming = self._request.stream and not self._holds
+        ready = run.release(deltas, streaming=streaming, whole_calls=self._whole_calls)
         if ready:
-            if run is not self._winner:
-                self._win(run, now)
-            self._show(ready)
+            self._take(run, ready, now=now)
         return self._drain()
+
+    def _note_progress(self, run: Run, deltas: list[Delta], *, now: float) -> None:
+        """A job was accepted and is getting on: the caller waits longer, unless somebody said how long."""
+        deadlines = self._route.policy.deadlines
+        if deadlines.total_s is None:
+            self._patience_s = max(self._patience_s, deadlines.job_s)
+        for delta in deltas:
+            if delta.progress is not None:
+                self._note(Progressed(now, self.id, run.attempt.number, run.attempt.target, delta.progress))
 
     def ended(self, number: int, now: float) -> list[Command]:
         """The attempt's answer is complete."""
@@ -221,7 +238,9 @@ class Flight:
 
     # ------------------------------------------------------------- launching
 
-    def _launch(self, target: Target, why: Why, *, now: float, continuation: Continuation | None = None) -> bool:
+    def _launch(
+        self, target: Target, why: Why, *, now: float, continuation: Continuation | None = None, fix: Fix | None = None
+    ) -> bool:
         """The one door: counts the attempt, charges the budget, sets its limits."""
         policy = self._route.policy
         if self._attempts >= policy.retries.attempts_max:
@@ -234,11 +253,11 @@ class Flight:
         seen_s = self._board.seen_s(target, stream=self._request.stream)
         limits = policy.deadlines.limits(self._request, target, seen_s=seen_s)
         self._patience_s = max(self._patience_s, limits.total_s)
-        attempt = Attempt(number=self._attempts, target=target, why=why, continuation=continuation)
+        attempt = Attempt(number=self._attempts, target=target, why=why, continuation=continuation, fix=fix)
         window_s, choices = policy.deadlines.floor_window_s, self._request.choices
         run = Run(attempt, limits, now=now, floor_window_s=window_s, choices=choices)
         self._live[attempt.number] = run
-        self._note(AttemptStarted(now, self._id, attempt.number, target, why, self._request.stream))
+        self._note(AttemptStarted(now, self.id, attempt.number, target, why, self._request.stream))
         self._out.append(Launch(attempt))
         return True
 
@@ -311,6 +330,23 @@ class Flight:
                 silent = other.first_content_at is None and other.started < run.started
                 self._abandon(other, now, outrun=silent)
 
+    def _take(self, run: Run, ready: list[Delta], *, now: float) -> None:
+        """Show the next of an answer; its first, unless that is a refusal and somebody else may be asked."""
+        if run is not self._winner:
+            refusal = refusal_in(ready, self._route.policy, name=run.attempt.target.name)
+            if refusal is not None and self._can_pass_on:
+                run.keep(ready)
+                self._out.append(Abandon(run.attempt.number))
+                self._fail(run, refusal, now=now)
+                return
+            self._win(run, now)
+        self._show(ready)
+
+    @property
+    def _can_pass_on(self) -> bool:
+        """Whether anybody is left to be asked."""
+        return bool(len(self._live) > 1 or self._waiting or self._last_resort)
+
     def _show(self, deltas: Sequence[Delta]) -> None:
         for delta in deltas:
             self._shown.add(delta)
@@ -322,14 +358,14 @@ class Flight:
         last = run.splicer.close() if run.splicer is not None else []
         if isinstance(last, Failure):
             self._fail(run, last, now=now)
-        elif (failure := self._hollow(run)) is not None:
+        elif (failure := self._hollow(run) or self._unsound(run)) is not None:
             self._fail(run, failure, now=now)
         else:
             self._succeed(run, last, now=now)
 
     def _succeed(self, run: Run, last: list[Delta], *, now: float) -> None:
         self._leave(run)
-        self._note(run.answered(self._id, now, stream=self._request.stream))
+        self._note(run.answered(self.id, now, stream=self._request.stream))
         self._win(run, now)
         self._show([*run.take_held(), *last])
         self._finish(None, now)
@@ -341,6 +377,15 @@ class Flight:
         if run.finish in (Finish.LENGTH, Finish.CONTENT_FILTER):
             return None
         return Failure(kind=FailureKind.EMPTY, message=f"{run.attempt.target.name} gave an empty answer")
+
+    def _unsound(self, run: Run) -> Failure | None:
+        """What the route minds in an answer that nobody has seen yet."""
+        policy, name = self._route.policy, run.attempt.target.name
+        if not run.holds or run.splicer is not None:
+            return None
+        refusal = refusal_in(run.held, policy, name=name) if self._can_pass_on else None
+        minds = policy.on_bad_arguments == "failover" or self._judge is not None
+        return refusal or (unsound(run.held, policy, name=name, judge=self._judge) if minds else None)
 
     # ------------------------------------------------------------- failures
 
@@ -357,18 +402,27 @@ class Flight:
         self._leave(run)
         self._failures.append((target, failure))
         elapsed_s = now - run.started
-        self._note(AttemptFailed(now, self._id, run.attempt.number, target, failure, elapsed_s, was_shown, run.usage))
+        self._note(AttemptFailed(now, self.id, run.attempt.number, target, failure, elapsed_s, was_shown, run.usage))
         if self._request.stream and run.has_content:
             self._since = now  # the first content came in time: whoever takes over is given as much
-        if failure.kind is FailureKind.EMPTY and run.holds:
+        if failure.kind in (FailureKind.EMPTY, FailureKind.CONTENT_POLICY) and run.holds:
             self._consolation = run
         if self._winner is run or run.splicer is not None:
             self._winner = None
             self._go_on(run, failure, now=now)
+        elif self._mend(target, failure, now=now):
+            return
         elif not self._passes_on(run, failure):
             self._finish(failure, now)
         elif not self._live and not self._schedule_retry(run, failure, now=now):
             self._go_elsewhere(now)
+
+    def _mend(self, target: Target, failure: Failure, *, now: float) -> bool:
+        """Ask the same target again with the request changed as it wants it, once."""
+        if failure.fix is None or target.name in self._fixed:
+            return False
+        self._fixed.add(target.name)
+        return self._launch(target, Why.FIX, now=now, fix=failure.fix)
 
     def _passes_on(self, run: Run, failure: Failure) -> bool:
         """Whether anybody else may be asked after this failure."""
@@ -386,7 +440,8 @@ class Flight:
     def _schedule_retry(self, run: Run, failure: Failure, *, now: float) -> bool:
         """Try the same target again, if its failure says so and there is time for it."""
         target, retries = run.attempt.target, self._route.policy.retries
-        if run.attempt.why is Why.LAST_RESORT or self._tried[target.name] > retries.same_target_max:
+        again_max = retries.same_target_max if target.same_target_max is None else target.same_target_max
+        if run.attempt.why is Why.LAST_RESORT or self._tried[target.name] > again_max:
             return False
         if self._waiting and self._waiting[0].model_scope == target.model_scope:
             return False  # another key of the same model is better than waiting for this one
@@ -400,7 +455,7 @@ class Flight:
 
     def _wait_s(self, failure: Failure, tries: int) -> float | None:
         """How long to wait before the same target is asked again; None if it should not be."""
-        retries, same, hint_s = self._route.policy.retries, failure.verdict.same, _hint_s(failure)
+        retries, same, hint_s = self._route.policy.retries, failure.verdict.same, last_words.hint_s(failure)
         if same is Same.NEVER:
             return None
         if hint_s is not None:
@@ -413,7 +468,7 @@ class Flight:
     def _go_elsewhere(self, now: float) -> None:
         if self._live or self._launch_next(Why.FAILOVER, now) or self._launch_last_resort(now):
             return
-        self._give_up(self._everybody_failed(), now)
+        self._give_up(last_words.everybody_failed(self._failures), now)
 
     def _give_up(self, failure: Failure, now: float) -> None:
         """Nobody answered in words; an empty answer, if there was one, is better than an error."""
@@ -451,7 +506,7 @@ class Flight:
         target, mode = run.attempt.target, continuation.mode
         self._waiting = [other for other in self._waiting if other is not target]
         self._last_resort = [other for other in self._last_resort if other is not target]
-        self._note(Continued(now, self._id, self._attempts, broken, target, mode, self._shown.chars))
+        self._note(Continued(now, self.id, self._attempts, broken, target, mode, self._shown.chars))
 
     def _rescuers(self, broken: Target, now: float) -> list[Target]:
         """Who could go on, best first: those who are well and have not failed, then the rest, the same one last."""
@@ -473,7 +528,7 @@ class Flight:
         self._leave(run)
         target, elapsed_s = run.attempt.target, now - run.started
         self._out.append(Abandon(run.attempt.number))
-        self._note(AttemptAbandoned(now, self._id, run.attempt.number, target, elapsed_s, outrun))
+        self._note(AttemptAbandoned(now, self.id, run.attempt.number, target, elapsed_s, outrun))
 
     def _finish(self, failure: Failure | None, now: float) -> None:
         """The one end: hangs up on whoever is left and says how it went."""
@@ -483,7 +538,7 @@ class Flight:
         self._retry_at = NEVER
         end = self.so_far(failure)
         ended = FlightEnded(
-            now, self._id, self._route.name, end.target, end.attempts, now - self._began,
+            now, self.id, self._route.name, end.target, end.attempts, now - self._began,
             end.failover, end.rescued, failure,
         )  # fmt: skip
         self._note(ended)
@@ -505,37 +560,10 @@ class Flight:
         unfit = {target.name for target, _ in self._lineup.unfit}
         return next((target.name for target in self._route.targets if target.name not in unfit), first_tried)
 
-    def _nobody(self) -> Failure:
-        """No target could even be tried: say why of each."""
-        reasons = [*self._lineup.unfit, *self._lineup.resting]
-        told = "; ".join(f"{target.name}: {reason}" for target, reason in reasons) or "it has no targets"
-        unfit = bool(self._lineup.unfit) and not self._lineup.resting
-        kind = FailureKind.REQUEST if unfit else FailureKind.NO_TARGET
-        return Failure(kind=kind, message=f"no target of {self._route.name!r} can be asked: {told}", sent=False)
-
     def _too_late(self, now: float) -> Failure:
-        return Failure(
-            kind=FailureKind.DEADLINE,
-            message=f"no answer within {now - self._since:.0f} s after {self._attempts} attempts{self._told()}",
-        )
-
-    def _everybody_failed(self) -> Failure:
-        """One failure for all: the caller's fault if there was one, a rate limit if all were, else the last."""
-        asked = [(target, failure) for target, failure in self._failures if _was_asked(failure)] or self._failures
-        for _, failure in asked:
-            if failure.verdict.fault is Fault.CALLER:
-                return failure
-        latest = {target.name: failure for target, failure in asked}.values()
-        if all(failure.kind is FailureKind.RATE_LIMIT for failure in latest):
-            message = f"every target is rate limited{self._told()}"
-            soonest_s = min(_comes_back_s(failure) for failure in latest)
-            return Failure(kind=FailureKind.RATE_LIMIT, message=message, status=429, retry_after_s=soonest_s)
-        last = next(failure for _, failure in reversed(asked) if failure.kind is not FailureKind.RATE_LIMIT)
-        return Failure(kind=last.kind, message=f"every target failed{self._told()}", code=last.code)
-
-    def _told(self) -> str:
-        """What each attempt died of, in short."""
-        return "".join(f"; {target.name}: {failure.message[:200]}" for target, failure in self._failures)
+        waited_s, losses = now - self._since, last_words.told(self._failures)
+        message = f"no answer within {waited_s:.0f} s after {self._attempts} attempts{losses}"
+        return Failure(kind=FailureKind.DEADLINE, message=message)
 
     # ------------------------------------------------------------- small parts
 
@@ -549,6 +577,8 @@ class Flight:
 
         Whoever starts within the reserve shares what is left of it evenly with those behind.
         """
+        if run.is_working:
+            return self._deadline
         behind, reserve_s = len(self._waiting), self._route.policy.deadlines.reserve_share * self._patience_s
         even_share_s = (self._deadline - run.started) / (behind + 1)
         return max(run.started + even_share_s, self._deadline - reserve_s) if behind else self._deadline
@@ -560,22 +590,6 @@ class Flight:
     def _drain(self) -> list[Command]:
         out, self._out = self._out, []
         return out
-
-
-def _was_asked(failure: Failure) -> bool:
-    """Whether a target spoke or could not be reached; one that cannot express the request says nothing."""
-    return failure.sent or failure.verdict.fault is not Fault.CALLER
-
-
-def _hint_s(failure: Failure) -> float | None:
-    """When a target is to be asked again, if anything is known of that."""
-    return failure.retry_after_s if failure.retry_after_s is not None else failure.cool_s
-
-
-def _comes_back_s(failure: Failure) -> float:
-    """When a rate limit is over: as was said, or as long as we take it for."""
-    hint_s = _hint_s(failure)
-    return failure.verdict.cool_s if hint_s is None else hint_s
 
 
 def _differs(target: Target, other: Target) -> bool:

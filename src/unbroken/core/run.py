@@ -36,7 +36,7 @@ class Run:
     __slots__ = (
         "_chars", "_choices", "_finished", "_floor_at", "_floor_chars", "_floor_window_s", "_held", "_holding",
         "_last_at", "_limits", "_open", "_paused", "_phase", "attempt", "finish", "first_content_at", "has_content",
-        "splicer", "started", "usage",
+        "is_working", "splicer", "started", "usage",
     )  # fmt: skip
 
     def __init__(
@@ -48,6 +48,8 @@ class Run:
         self.usage: Usage | None = None
         self.finish: Finish | None = None
         self.has_content = False
+        self.is_working = False
+        """A job was accepted: whoever starts another one elsewhere pays twice, so it has all the time there is."""
         self._phase = Phase.CONNECTION
         self._held: list[Delta] = []
         self._holding = self._open = self._paused = False
@@ -82,6 +84,8 @@ class Run:
                 self._chars += _size(delta)
             if delta.usage is not None:
                 self.usage = delta.usage
+            if delta.progress is not None:
+                self.is_working = True
             if delta.finish is not None:
                 self.finish = delta.finish
                 self._finished.add(delta.choice)
@@ -118,6 +122,15 @@ class Run:
         """Whether anything is kept back."""
         return bool(self._held)
 
+    @property
+    def held(self) -> Sequence[Delta]:
+        """What is kept back."""
+        return self._held
+
+    def keep(self, deltas: list[Delta]) -> None:
+        """Keep these back again."""
+        self._held = [*deltas, *self._held]
+
     def pause(self) -> None:
         """The caller reads too slowly and we stopped reading: silence is nobody's fault now."""
         self._paused = True
@@ -143,6 +156,8 @@ class Run:
     def due(self, deadline: float) -> float:
         """When this attempt is overdue if nothing happens; `deadline` is for its first content."""
         limits = self._limits
+        if self.is_working and self.first_content_at is None:
+            return deadline
         if self._phase is Phase.CONNECTION:
             return min(self.started + limits.connect_s, deadline)
         if self._phase is Phase.FIRST_BYTE:

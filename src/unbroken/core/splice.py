@@ -175,7 +175,9 @@ class Splicer:
         if rest is not None:
             return rest
         if self._mode is Mode.PREFIX:
-            return None if repeats else held
+            # Some formats take no prefix that ends in a blank: then the model begins with the one that was shown.
+            doubled = self._gap == " " and held.startswith(" ")
+            return None if repeats else held[doubled:]
         return self._taken_up(final=final)
 
     def _taken_up(self, *, final: bool) -> str | None:

@@ -40,7 +40,8 @@ class App:
             raise NotImplementedError(f"no {scope['type']} here")
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path = scope["path"]
+        query = scope.get("query_string", b"").decode("latin-1")
+        path = scope["path"] + (f"?{query}" if query else "")
         body = await self._body(receive)
         if body is None:
             await _answer(send, self.gateway.too_large(path))

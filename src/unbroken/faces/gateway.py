@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hmac import compare_digest
 from itertools import count
+from urllib.parse import parse_qsl
 
 import msgspec
 
@@ -20,18 +21,20 @@ from unbroken.engine import Drive, Engine, Finished
 from unbroken.failures import Failure, FailureKind
 from unbroken.policy import Route
 from unbroken.types import Delta, Request
-from unbroken.wire import Format, Outcome, Writer, format_named
+from unbroken.wire import FORMATS, Format, Mounts, Outcome, Writer, format_named
 
 __all__ = ["WANTED_HEADERS", "Gateway", "Headers", "Reply", "Visitor"]
 
-FACES = ("openai_chat", "openai_media")
-"""Formats with a server side."""
+FIRST_FACE = "openai_chat"
+"""In whose words we speak to whoever asks for nothing that is served."""
+KEY_HEADERS = ("x-api-key", "x-goog-api-key", "api-key")
+"""Where clients put a key that is no bearer token: Anthropic's, Google's, Azure's."""
 OVERRIDES = {
     f"x-unbroken-{name.replace('_', '-')}": name
     for name in ("connect_s", "first_byte_s", "first_content_s", "total_s", "gap_s")
 }
 """Request headers with which a caller sets limits of its own."""
-WANTED_HEADERS = frozenset(name.encode() for name in ("authorization", "x-api-key", "expect", *OVERRIDES))
+WANTED_HEADERS = frozenset(name.encode() for name in ("authorization", *KEY_HEADERS, "expect", *OVERRIDES))
 """The request headers that matter here; no other is even decoded, and none reaches a provider."""
 Headers = list[tuple[str, str]]
 
@@ -138,9 +141,11 @@ class Visitor:
 
     def _outcome(self, end: Finished) -> Outcome:
         name = end.target.name if end.target is not None else "none"
+        left_out = self._drive.left_out.get(name, ()) if self._drive is not None else ()
         return Outcome(
-            request_id=self._id, target=name, attempts=end.attempts, failover=end.failover, rescued=end.rescued
-        )
+            request_id=self._id, target=name, attempts=end.attempts, failover=end.failover, rescued=end.rescued,
+            left_out=left_out,
+        )  # fmt: skip
 
     def _fail(self, failure: Failure, outcome: Outcome) -> tuple[int, Headers, bytes]:
         assert self._format.write_failure is not None
@@ -154,7 +159,7 @@ class Gateway:
     def __init__(self, config: Config, engine: Engine) -> None:
         self.config, self.engine = config, engine
         self._keys = [key.encode() for key in config.server.keys]
-        self._faces = {path: spoken for name in FACES for spoken in (format_named(name),) for path in spoken.paths}
+        self._faces = Mounts(spoken for spoken in map(format_named, FORMATS) if spoken.read_request is not None)
         self._id_head = f"req_{os.urandom(5).hex()}"
         self._numbers = count(1)
 
@@ -166,12 +171,13 @@ class Gateway:
     def receive(self, method: str, path: str, *, headers: Mapping[str, str], body: bytes) -> Reply | Visitor:
         """Answer at once, or start to.  Header names are lower case; headers of no concern may be left out."""
         request_id = f"{self._id_head}{next(self._numbers):06x}"
-        if not path.startswith(("/v1/", "/health")):  # a base URL without /v1 is a common slip
+        spoken = self._faces.at(path)
+        if spoken is None and not path.startswith(("/v1/", "/health")):  # a base URL without /v1 is a common slip
             path = f"/v1{path}"
-        spoken = self._faces.get(path)
-        refused = self._refusal(method, path, headers=headers, request_id=request_id)
+            spoken = self._faces.at(path)
+        refused = self._refusal(method, path, spoken=spoken, headers=headers, request_id=request_id)
         if refused is not None or spoken is None:
-            return refused or self._other(method, path, request_id=request_id)
+            return refused or self._other(method, path.partition("?")[0], request_id=request_id)
         assert spoken.read_request is not None
         request = spoken.read_request(path, body)
         if isinstance(request, Failure):
@@ -186,7 +192,7 @@ class Gateway:
         limit_mb = self.config.server.body_limit_mb
         message = f"the request body is larger than {limit_mb:g} MB"
         failure = Failure(kind=FailureKind.REQUEST, message=message, status=413, code="request_too_large")
-        return self._reply(self._faces.get(path) or format_named(FACES[0]), failure, request_id="")
+        return self._reply(self._faces.at(path) or format_named(FIRST_FACE), failure, request_id="")
 
     def refused(self, status: int, message: str) -> Reply:
         """The answer to what is no request."""
@@ -202,20 +208,24 @@ class Gateway:
             visitor.fly(drive)
         return visitor
 
-    def _refusal(self, method: str, path: str, *, headers: Mapping[str, str], request_id: str) -> Reply | None:
+    def _refusal(
+        self, method: str, path: str, *, spoken: Format | None, headers: Mapping[str, str], request_id: str
+    ) -> Reply | None:
         """What is wrong before the body is looked at."""
-        if self._keys and path != "/health" and not self._known(headers):
+        if self._keys and path.partition("?")[0] != "/health" and not self._known(headers, path):
             message = "Incorrect API key provided: this gateway does not know it."
-            return _error(401, message, request_id=request_id, code="invalid_api_key")
-        if path in self._faces and method != "POST":
-            return _error(405, f"{path} takes POST, not {method}", request_id=request_id)
+            failure = Failure(kind=FailureKind.REQUEST, message=message, status=401, code="invalid_api_key")
+            return self._reply(spoken or format_named(FIRST_FACE), failure, request_id=request_id)
+        if spoken is not None and method not in spoken.methods:
+            return _error(405, f"{path} takes {' and '.join(spoken.methods)}, not {method}", request_id=request_id)
         return None
 
-    def _known(self, headers: Mapping[str, str]) -> bool:
-        """Whether the caller has one of our keys; compared in constant time."""
-        given = headers.get("authorization", "")
-        scheme, _, key = given.partition(" ")
-        secret = (key.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")).encode()
+    def _known(self, headers: Mapping[str, str], path: str) -> bool:
+        """Whether the caller has one of our keys, in a header or (Google's clients) as `?key=`; in constant time."""
+        scheme, _, key = headers.get("authorization", "").partition(" ")
+        others = (headers[name] for name in KEY_HEADERS if name in headers)
+        shown = key if scheme.lower() == "bearer" else next(others, None) or _query_value(path, "key")
+        secret = shown.strip().encode()
         return any([compare_digest(secret, known) for known in self._keys])  # noqa: C419 - all of them, always
 
     def _route(self, request: Request, headers: Mapping[str, str]) -> Route | Failure:
@@ -260,6 +270,12 @@ class Gateway:
         assert spoken.write_failure is not None
         status, headers, body = spoken.write_failure(failure, request_id)
         return Reply(status, list(headers.items()), body)
+
+
+def _query_value(path: str, name: str) -> str:
+    """What a path's query says of this; empty where it says nothing."""
+    _, _, query = path.partition("?")
+    return next((value for field, value in parse_qsl(query) if field == name), "")
 
 
 def _seconds(text: str) -> float:

@@ -300,7 +300,7 @@ class Door(asyncio.Protocol):
         self._answer(reply.status, reply.headers, body=reply.body)
 
     def _path(self) -> str:
-        path = self._url.partition(b"?")[0]
+        path = self._url
         if not path.startswith(b"/"):  # absolute form, as sent to proxies
             path = b"/" + path.partition(b"://")[2].partition(b"/")[2]
         return path.decode("latin-1")

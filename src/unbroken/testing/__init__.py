@@ -4,6 +4,7 @@
     FakeProvider    an HTTP server on loopback that answers as a provider does, at its speed,
                     and fails in the ways that providers fail, when told to
     Trouble         what can be wrong with it: Refused, Status, Hang, Reset, Cut, Stall, ...
+    Page            what it answers at an address of its own, which no format has
     essay, example  what it answers by default: the same words for the same prompt
 
     async with FakeProvider("north", speed=Speed(first_token_s=0.2, tokens_per_s=60)) as north:
@@ -15,6 +16,7 @@ No mocking library is used, and no network but loopback.
 
 from unbroken.testing.clock import ManualClock
 from unbroken.testing.essay import Answer, essay, example
+from unbroken.testing.jobs import Page
 from unbroken.testing.play import INSTANT, Seen, Speed
 from unbroken.testing.provider import FakeProvider
 from unbroken.testing.troubles import (
@@ -23,7 +25,9 @@ from unbroken.testing.troubles import (
     ErrorEvent,
     Hang,
     Html,
+    JobFailed,
     Malformed,
+    NotMedia,
     Refused,
     Reset,
     Stall,
@@ -40,8 +44,11 @@ __all__ = [
     "FakeProvider",
     "Hang",
     "Html",
+    "JobFailed",
     "Malformed",
     "ManualClock",
+    "NotMedia",
+    "Page",
     "Refused",
     "Reset",
     "Seen",

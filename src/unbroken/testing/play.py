@@ -96,12 +96,12 @@ class Play:
         body = self.writer.whole(self.deltas, self.outcome)
         await self._wait_for(len(self.deltas) - 1)
         if self._breaks_at(len(self.deltas) - 1):
-            self._open("application/json")
+            self._open(self.writer.content_type)
             if isinstance(self.seen.trouble, ErrorEvent):
                 return await self._break(b"", Status(500, message=self.seen.trouble.message).content())
             self.line.body(body[: len(body) // 2])
             return await self._break(b"", b"")
-        send(self.line, 200, headers={"content-type": "application/json"}, body=body)
+        send(self.line, 200, headers={"content-type": self.writer.content_type}, body=body)
         self.seen.tokens = sum(delta.has_content for delta in self.deltas)
         self.seen.finished = time.monotonic()
         return None

@@ -7,30 +7,31 @@ it from `fail_with`, which may be called at any time.  It binds to loopback only
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import time
 from collections.abc import Collection, Iterator
 from dataclasses import replace
-from random import Random
 from typing import Self
 
 import msgspec
 
 from unbroken.failures import Failure
 from unbroken.testing.essay import Answer, answer, begun, prompt_of, tokens
+from unbroken.testing.jobs import Desk, Page
 from unbroken.testing.line import Line
 from unbroken.testing.play import INSTANT, Play, Seen, Speed, never, send
+from unbroken.testing.samples import made_of
 from unbroken.testing.troubles import Hang, Html, Refused, Reset, Status, Trouble
-from unbroken.types import Delta, Finish, HttpRequest, Json, Request, Response, Task, ToolFragment, Usage
-from unbroken.wire import Format, Outcome, format_for
+from unbroken.types import Delta, Finish, HttpRequest, Output, Request, Response, Task, ToolFragment, Usage
+from unbroken.wire import FORMATS, Format, Mounts, Outcome, format_named
+from unbroken.work import Picture
 
 __all__ = ["FakeProvider"]
 
 _HTML = b"<!doctype html><html><head><title>Welcome</title></head><body><h1>It works!</h1></body></html>"
 _ARGUMENT_CHARS = 12
 """Of a tool call's arguments, in one step of a stream."""
-_PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-"""The smallest picture: one transparent point, as a PNG in base64."""
 
 
 class FakeProvider:
@@ -45,7 +46,8 @@ class FakeProvider:
     accepts_prefix  carries on a last assistant message; otherwise it begins anew
     overlap_tokens  how much of the begun answer it repeats when a user turn asks for the rest
 
-    `seen` holds the requests in their order, and may be cleared.
+    `seen` holds the requests in their order, and may be cleared.  On the `desk` lie jobs, results
+    and pages of one's own.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class FakeProvider:
         self.accepts_prefix = accepts_prefix
         self.overlap_tokens = overlap_tokens
         self.seen: list[Seen] = []
+        self.desk = Desk(name)
         self.trouble: Trouble | None = None
         self._times: int | None = None
         self._lines: set[Line] = set()
@@ -176,7 +179,7 @@ class FakeProvider:
     # ----------------------------------------------------------------- its answers
 
     async def _serve(self, line: Line, http: HttpRequest) -> None:
-        if http.method == "GET":
+        if http.method == "GET" and http.url.partition("?")[0] in _LISTS:
             return self._list_models(line)
         seen = Seen(path=http.url, key=_key(http), headers=dict(http.headers), body=http.body,
                     started=time.monotonic(), trouble=self._trouble_now())  # fmt: skip
@@ -189,7 +192,7 @@ class FakeProvider:
         return None
 
     async def _reply(self, line: Line, http: HttpRequest, *, seen: Seen) -> None:
-        wire = _format_at(http.url)
+        wire = _MOUNTS.at(http.url)
         request = wire.read_request(http.url, http.body) if wire and wire.read_request else None
         if isinstance(request, Request):
             _note(seen, request)
@@ -202,18 +205,35 @@ class FakeProvider:
                 self._refuse(line, trouble, seen=seen)
             case Html():
                 send(line, 200, headers={"content-type": "text/html"}, body=_HTML)
-            case _ if self.keys is not None and seen.key not in self.keys:
-                self._refuse(line, Status(401), seen=seen)
-            case _ if wire is None or request is None:
-                self._refuse(
-                    line, Status(404, code="unknown_url", message=f"Unknown request URL: {http.url}"), seen=seen
-                )
-            case _ if isinstance(request, Failure):
-                self._refuse(line, Status(400, message=request.message), seen=seen)
-            case _ if self.models and request.model not in self.models:
-                self._refuse(line, Status(404), seen=seen)
+            case _ if page := self._page(http, seen):
+                self._show(line, page, seen=seen)
+            case _ if refusal := self._refusal(http, request, seen=seen):
+                self._refuse(line, refusal, seen=seen)
             case _:
+                assert wire is not None
+                assert isinstance(request, Request)
                 await self._answer(line, wire, seen=seen, request=request)
+
+    def _page(self, http: HttpRequest, seen: Seen) -> Page | None:
+        """What lies at this address; jobs only for those who have a key."""
+        known = self.keys is None or seen.key in self.keys
+        return self.desk.free_page(http.method, http.url) or (
+            self.desk.job_page(http.method, http.url) if known else None
+        )
+
+    def _refusal(self, http: HttpRequest, request: Request | Failure | None, *, seen: Seen) -> Status | None:
+        """What is wrong with a request; None where it is answered."""
+        if self.keys is not None and seen.key not in self.keys:
+            return Status(401)
+        if request is None:
+            return Status(404, code="unknown_url", message=f"Unknown request URL: {http.url}")
+        if isinstance(request, Failure):
+            return Status(400, message=request.message)
+        return Status(404) if self.models and request.model not in self.models else None
+
+    def _show(self, line: Line, page: Page, *, seen: Seen) -> None:
+        seen.status, seen.finished = page.status, time.monotonic()
+        send(line, page.status, headers={"content-type": page.content_type, **page.headers}, body=page.body)
 
     def _refuse(self, line: Line, trouble: Status, *, seen: Seen) -> None:
         seen.status, seen.finished = trouble.status, time.monotonic()
@@ -229,12 +249,29 @@ class FakeProvider:
         assert wire.writer is not None
         writer, seen.status = wire.writer(request), 200
         outcome = Outcome(request_id=f"req_{len(self.seen)}", target=self.name, attempts=1, failover=False)
-        if request.task is not Task.CHAT:
-            deltas = [_other_answer(wire.name, request, http_body=seen.body)]
-        else:
+        if wire.name == "openai_videos":
+            return self._show(line, self.desk.accept(request, seen.trouble), seen=seen)
+        if request.task is Task.CHAT:
             deltas = list(self._deltas(request, number=len(self.seen)))
+        else:
+            deltas = self._laid_out(request, made_of(request, seen.trouble))
         play = Play(line=line, writer=writer, outcome=outcome, deltas=deltas, seen=seen, speed=self.speed)
         await (play.stream() if request.stream else play.whole())
+        return None
+
+    def _laid_out(self, request: Request, deltas: list[Delta]) -> list[Delta]:
+        """The same with addresses in place of pictures, where addresses are given or wanted."""
+        work = request.work
+        if not isinstance(work, Picture) or not (self.desk.gives_urls or work.as_url):
+            return deltas
+        host = self.base_url.removesuffix("/v1")
+        return [
+            replace(delta, outputs=tuple(
+                Output(kind="image", url=host + self.desk.keep(output.data, output.media_type))
+                for output in delta.outputs
+            ))
+            for delta in deltas
+        ]  # fmt: skip
 
     def _deltas(self, request: Request, *, number: int) -> Iterator[Delta]:
         """The steps of an answer, the last of which says how it ended."""
@@ -272,18 +309,25 @@ def _bound(port: int) -> socket.socket:
 
 
 def _key(http: HttpRequest) -> str:
-    return http.headers.get("authorization", "").removeprefix("Bearer ")
+    """The key of a request, wherever its provider's clients put it."""
+    shown = next((http.headers[name] for name in _KEY_HEADERS if name in http.headers), "")
+    return shown.removeprefix("Bearer ")
 
 
-def _format_at(path: str) -> Format | None:
-    for task in (Task.CHAT, Task.EMBEDDING):
-        try:
-            wire = format_for("openai_chat", task)
-        except KeyError:
-            continue
-        if path.partition("?")[0] in wire.paths:
-            return wire
-    return None
+_KEY_HEADERS = ("authorization", "x-api-key", "x-goog-api-key", "api-key")
+
+
+def _mounts() -> Mounts:
+    """Every format that has a server side."""
+    found = []
+    for name in FORMATS:
+        with contextlib.suppress(KeyError):
+            found.append(format_named(name))
+    return Mounts(found)
+
+
+_MOUNTS = _mounts()
+_LISTS = ("/v1/models", "/models")
 
 
 def _note(seen: Seen, request: Request) -> None:
@@ -299,22 +343,3 @@ def _call_steps(said: Response) -> Iterator[Delta]:
         for start in range(0, len(call.arguments), _ARGUMENT_CHARS):
             piece = call.arguments[start : start + _ARGUMENT_CHARS]
             yield Delta(tool_calls=(ToolFragment(index=index, arguments=piece),))
-
-
-def _other_answer(wire: str, request: Request, *, http_body: bytes) -> Delta:
-    """Embeddings (8 numbers that depend on the text alone) or one small picture."""
-    asked: Json = msgspec.json.decode(http_body)
-    if request.task is not Task.EMBEDDING:
-        body: Json = {"created": 0, "data": [{"b64_json": _PIXEL}] * int(asked.get("n") or 1)}
-        return Delta(format=wire, body=True, media=len(body["data"]), raw=msgspec.json.encode(body))
-    texts = asked["input"] if isinstance(asked["input"], list) else [asked["input"]]
-    vectors = [_vector(str(text)) for text in texts]
-    rows = [{"object": "embedding", "index": index, "embedding": vector} for index, vector in enumerate(vectors)]
-    usage = {"prompt_tokens": request.prompt_chars // 4, "total_tokens": request.prompt_chars // 4}
-    body = {"object": "list", "model": request.model, "data": rows, "usage": usage}
-    return Delta(format=wire, body=True, media=len(rows), raw=msgspec.json.encode(body))
-
-
-def _vector(text: str) -> list[float]:
-    draw = Random(text)
-    return [round(draw.uniform(-1, 1), 6) for _ in range(8)]

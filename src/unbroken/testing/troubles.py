@@ -3,7 +3,8 @@
     no connection     Refused
     no answer         Hang, Reset
     an error          Status
-    a bad answer      Html, Empty
+    a bad answer      Html, Empty, NotMedia
+    a bad job         JobFailed
     half an answer    Cut, Stall, ErrorEvent, Malformed    after so many tokens
 
 Each is a frozen record, so they compare and print well, and parametrise tests.
@@ -22,7 +23,9 @@ __all__ = [
     "ErrorEvent",
     "Hang",
     "Html",
+    "JobFailed",
     "Malformed",
+    "NotMedia",
     "Refused",
     "Reset",
     "Stall",
@@ -129,4 +132,20 @@ class Empty:
     """A proper answer without any content."""
 
 
-Trouble = Refused | Status | Hang | Reset | Cut | Stall | ErrorEvent | Malformed | Html | Empty
+@dataclass(frozen=True, slots=True)
+class NotMedia:
+    """Something else in place of a picture, film or sound, under a status of 200."""
+
+    body: bytes = b'{"error": {"message": "The model is overloaded.", "type": "server_error", "code": null}}'
+    content_type: str = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class JobFailed:
+    """A job is accepted, worked at, and fails."""
+
+    code: str = "server_error"
+    message: str = "The video could not be generated."
+
+
+Trouble = Refused | Status | Hang | Reset | Cut | Stall | ErrorEvent | Malformed | Html | Empty | NotMedia | JobFailed

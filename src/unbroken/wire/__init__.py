@@ -8,21 +8,37 @@ and no bytes from outside make one raise: bad input is a `Failure`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Protocol
+from urllib.parse import unquote
 
 from unbroken.failures import Failure
 from unbroken.types import Continuation, Delta, HttpReply, HttpRequest, Request, Target, Task, record
 
-__all__ = ["Decoder", "Format", "Outcome", "WriteRequest", "Writer", "format_for", "format_named"]
+__all__ = [
+    "FORMATS",
+    "Decoder",
+    "Format",
+    "Mounts",
+    "Next",
+    "Outcome",
+    "Unsaid",
+    "WriteRequest",
+    "Writer",
+    "format_for",
+    "format_named",
+    "path_values",
+]
 
 
 class Decoder(Protocol):
     """Bytes of one successful answer (status 200) in, deltas out.
 
     `done` turns True at the format's own end of an answer, which may come before the body ends.
+    One that wants to see status and headers first has `head(status, headers)` too.
     """
 
     done: bool
@@ -31,9 +47,24 @@ class Decoder(Protocol):
         """What these bytes complete; a Failure is the last thing that a decoder says."""
         ...
 
-    def close(self) -> list[Delta] | Failure:
-        """The body is over: what is left, or TRUNCATED or MALFORMED."""
+    def close(self) -> list[Delta] | Failure | Next:
+        """The body is over: what is left, or TRUNCATED or MALFORMED, or what to ask next."""
         ...
+
+
+@record(kw_only=True)
+class Next:
+    """What has to be asked before there is an answer: how a job stands, or the bytes of its result.
+
+    `request` goes out `after_s` seconds from now, and a `decoder()` reads what it brings; `deltas`
+    are known already (progress).  It only asks: where it fails for want of a connection or of
+    the provider's health it is asked again.
+    """
+
+    request: HttpRequest
+    decoder: Callable[[], Decoder]
+    after_s: float = 0.0
+    deltas: tuple[Delta, ...] = ()
 
 
 @record(kw_only=True)
@@ -45,10 +76,13 @@ class Outcome:
     attempts: int
     failover: bool
     rescued: bool = False
+    left_out: tuple[str, ...] = ()
 
     def headers(self) -> list[tuple[str, str]]:
         """As `x-unbroken-*` response headers."""
+        left_out = [("x-unbroken-left-out", ", ".join(self.left_out))] if self.left_out else []
         return [
+            *left_out,
             ("x-request-id", self.request_id),
             ("x-unbroken-request-id", self.request_id),
             ("x-unbroken-target", self.target),
@@ -97,7 +131,9 @@ class Format:
     read_request   path and body of a caller -> Request, or the Failure that says what is wrong with it
     writer         request -> Writer of the answer to that caller
     write_failure  failure, request id -> status, headers and body for that caller
-    paths          where a gateway mounts the server side
+    paths          where a gateway mounts the server side; `{model}` stands for one or more segments
+    methods        with which it is asked there
+    good           statuses of an answer that a decoder reads; all others are classified
     """
 
     name: str
@@ -108,16 +144,91 @@ class Format:
     writer: Callable[[Request], Writer] | None = None
     write_failure: Callable[[Failure, str], tuple[int, Mapping[str, str], bytes]] | None = None
     paths: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ("POST",)
+    good: frozenset[int] = frozenset((200,))
+
+
+class Unsaid:
+    """What a format leaves out of a request, because it has no words for it."""
+
+    __slots__ = ("_may_drop", "_words", "names")
+
+    def __init__(self, target: Target, words: str) -> None:
+        self._may_drop, self._words = target.may_drop, words
+        self.names: list[str] = []
+
+    def hint(self, *names: str) -> None:
+        """These change no answer: they are left out and reported."""
+        self.names += names
+
+    def lack(self, name: str, why: str = "") -> None:
+        """This changes the answer: ValueError, unless it may be dropped here."""
+        if name not in self._may_drop and "*" not in self._may_drop:
+            raise ValueError(f"{self._words} has no {name}{f': {why}' if why else ''}")
+        self.names.append(name)
 
 
 _loaded: dict[str, Format] = {}
-_MEDIA = {"openai_chat": "openai_media"}
-"""Which format carries embeddings and images at a provider whose chat speaks another."""
+FORMATS = (
+    "openai_chat",
+    "openai_responses",
+    "openai_completions",
+    "openai_embeddings",
+    "openai_images",
+    "openai_audio",
+    "openai_videos",
+    "anthropic",
+    "gemini",
+    "gemini_media",
+    "bedrock",
+    "ollama",
+    "ollama_embeddings",
+    "cohere",
+    "cohere_embeddings",
+    "huggingface",
+    "pollinations",
+)
+"""All formats by name."""
+
+_OPENAI = {
+    Task.EMBEDDING: "openai_embeddings",
+    Task.IMAGE: "openai_images",
+    Task.SPEECH: "openai_audio",
+    Task.TRANSCRIPTION: "openai_audio",
+    Task.VIDEO: "openai_videos",
+}
+_FAMILIES: Mapping[str, Mapping[Task, str]] = {
+    "openai_chat": _OPENAI,
+    "openai_responses": _OPENAI,
+    "openai_completions": _OPENAI,
+    "gemini": {Task.EMBEDDING: "gemini_media", Task.IMAGE: "gemini_media", Task.VIDEO: "gemini_media"},
+    "ollama": {Task.EMBEDDING: "ollama_embeddings"},
+    "cohere": {Task.EMBEDDING: "cohere_embeddings"},
+    "huggingface": {
+        Task.CHAT: "openai_chat",
+        Task.EMBEDDING: "huggingface",
+        Task.IMAGE: "huggingface",
+        Task.VIDEO: "huggingface",
+    },
+    "pollinations": {
+        **_OPENAI,
+        Task.CHAT: "openai_chat",
+        Task.IMAGE: "pollinations",
+        Task.VIDEO: "pollinations",
+    },
+}
+"""Which format a family speaks for each kind of work; for chat its own unless it is said here."""
 
 
 def format_for(family: str, task: Task) -> Format:
     """The format in which a target of this family does this kind of work; KeyError where it cannot."""
-    return format_named(family if task is Task.CHAT else _MEDIA[family])
+    name = _FAMILIES.get(family, _NOTHING).get(task) or (family if task is Task.CHAT else None)
+    if name is None:
+        raise KeyError(f"{family} does no {task} work")
+    return format_named(name)
+
+
+_NOTHING: Mapping[Task, str] = {}
 
 
 def format_named(name: str) -> Format:
@@ -130,3 +241,31 @@ def format_named(name: str) -> Format:
         except (ImportError, AttributeError):
             raise KeyError(name) from None
     return _loaded[name]
+
+
+class Mounts:
+    """Where server sides are mounted: which format is spoken at a path."""
+
+    def __init__(self, formats: Iterable[Format]) -> None:
+        mounted = [(path, spoken) for spoken in formats for path in spoken.paths]
+        self._exact = {path: spoken for path, spoken in mounted if "{" not in path}
+        self._patterns = [(_pattern(path), spoken) for path, spoken in mounted if "{" in path]
+
+    def at(self, path: str) -> Format | None:
+        """The format at a path (what follows a `?` is not looked at), None where there is none."""
+        path = path.partition("?")[0]
+        found = self._exact.get(path)
+        if found is not None:
+            return found
+        return next((spoken for pattern, spoken in self._patterns if pattern.fullmatch(path)), None)
+
+
+def path_values(template: str, path: str) -> Mapping[str, str] | None:
+    """What stands in a path where its template has `{names}`, unquoted; None where they do not match."""
+    found = _pattern(template).fullmatch(path.partition("?")[0])
+    return None if found is None else {name: unquote(value) for name, value in found.groupdict().items()}
+
+
+def _pattern(template: str) -> re.Pattern[str]:
+    parts = re.split(r"\{(\w+)\}", template)
+    return re.compile("".join(f"(?P<{part}>.+?)" if n % 2 else re.escape(part) for n, part in enumerate(parts)))

@@ -15,14 +15,15 @@ import msgspec
 
 from unbroken.failures import Failure, FailureKind
 from unbroken.types import Continuation, HttpRequest, Json, Mode, Request, Source, Target, anchor_of
-from unbroken.wire import Format
+from unbroken.wire import Format, Unsaid
 from unbroken.wire.errors import classify
 from unbroken.wire.framing import UNREADABLE, join_fields, split_fields
+from unbroken.wire.http import post
 from unbroken.wire.openai_chat_answer import NAME, decoder
 from unbroken.wire.openai_chat_messages import read_chat, write_chat
 from unbroken.wire.openai_chat_writer import write_failure, writer
 
-__all__ = ["FORMAT", "decoder", "fault_of", "http_request", "read_fields", "read_request", "write_request"]
+__all__ = ["FORMAT", "ask_to_go_on", "decoder", "fault_of", "read_fields", "read_request", "write_request"]
 
 _encode = msgspec.json.encode
 _decode_any = msgspec.json.Decoder().decode
@@ -49,29 +50,23 @@ def write_request(request: Request, target: Target, *, continuation: Continuatio
     """The HTTP request to this target; ValueError where the conversation cannot be said in this format."""
     source = request.source
     own = source.fields if source is not None and source.format == NAME else None
-    fields = _fields_of(request, target) if own is None else dict(own)
+    unsaid = Unsaid(target, "OpenAI's chat format")
+    fields = _fields_of(request, target, unsaid=unsaid) if own is None else dict(own)
     fields["model"] = _encode(target.model)
     if continuation is not None and continuation.mode is not Mode.RESTART:
         _go_on(fields, continuation, prefix=target.prefix)
-    return http_request(target, "/chat/completions", body=join_fields(fields))
+    return post(target, "/chat/completions", body=join_fields(fields), unsaid=tuple(unsaid.names))
 
 
-def http_request(target: Target, path: str, *, body: bytes) -> HttpRequest:
-    """A POST of JSON to a path below the target's address, whose own query stays behind it."""
-    headers = {"content-type": "application/json", "accept-encoding": "identity"}
-    if target.key:
-        headers["authorization"] = f"Bearer {target.key}"
-    for name, value in target.headers.items():
-        headers[name.lower()] = value
-    base, mark, query = target.base_url.partition("?")
-    return HttpRequest(method="POST", url=base.rstrip("/") + path + mark + query, headers=headers, body=body)
-
-
-def _fields_of(request: Request, target: Target) -> dict[str, bytes]:
+def _fields_of(request: Request, target: Target, *, unsaid: Unsaid) -> dict[str, bytes]:
     """A body for a request that came in another format, or from a program."""
-    body: Object = {"model": "", **write_chat(request.chat, extras=request.source is None)}
-    if "max_tokens" in body and target.provider in _WANTS_COMPLETION_TOKENS:
-        body["max_completion_tokens"] = body.pop("max_tokens")
+    foreign = request.source is not None
+    body: Object = {"model": "", **write_chat(request.chat, unsaid=unsaid if foreign else None)}
+    if target.provider in _OPENAI:
+        if "max_tokens" in body:
+            body["max_completion_tokens"] = body.pop("max_tokens")
+        if foreign and body.pop("top_k", None) is not None:
+            unsaid.lack("top_k")
     if request.choices > 1:
         body["n"] = request.choices
     if request.stream:
@@ -81,8 +76,8 @@ def _fields_of(request: Request, target: Target) -> dict[str, bytes]:
     return {name: _encode(value) for name, value in body.items()}
 
 
-_WANTS_COMPLETION_TOKENS = frozenset(("openai", "azure"))
-"""Their reasoning models refuse `max_tokens`; many others know nothing else."""
+_OPENAI = frozenset(("openai", "azure"))
+"""Their reasoning models refuse `max_tokens`, where many others know nothing else; they refuse `top_k` always."""
 
 
 def _go_on(fields: dict[str, bytes], continuation: Continuation, *, prefix: str) -> None:
@@ -90,8 +85,7 @@ def _go_on(fields: dict[str, bytes], continuation: Continuation, *, prefix: str)
     seen: Object = {"role": "assistant", "content": continuation.text}
     more = [seen]
     if continuation.mode is Mode.ASK:
-        anchor = anchor_of(continuation.text)
-        more.append({"role": "user", "content": _ASK.format(anchor=anchor) if anchor else _ASK_BLANK})
+        more.append({"role": "user", "content": ask_to_go_on(continuation.text)})
     elif prefix == "flag":
         seen["prefix"] = True
     elif prefix == "vllm":
@@ -99,6 +93,12 @@ def _go_on(fields: dict[str, bytes], continuation: Continuation, *, prefix: str)
         fields["add_generation_prompt"] = b"false"
     messages = fields["messages"].rstrip()
     fields["messages"] = messages[:-1] + b"," + _encode(more)[1:]
+
+
+def ask_to_go_on(text: str) -> str:
+    """The words that bring a model to go on where this text of its stops, after repeating its last words."""
+    anchor = anchor_of(text)
+    return _ASK.format(anchor=anchor) if anchor else _ASK_BLANK
 
 
 # ----------------------------------------------------------------------- from a caller

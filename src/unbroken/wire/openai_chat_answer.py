@@ -22,13 +22,11 @@ from unbroken.types import Delta, Finish, Json, Request, Target, ToolFragment, U
 from unbroken.wire import Decoder
 from unbroken.wire.errors import classify_event
 from unbroken.wire.framing import UNREADABLE, Event, Events, join_fields, split_fields
+from unbroken.wire.whole import BODY_BYTES_MAX
 
-__all__ = ["BODY_BYTES_MAX", "NAME", "decoder", "read_json", "read_usage"]
+__all__ = ["NAME", "decoder", "read_json", "read_usage"]
 
 NAME = "openai_chat"
-
-BODY_BYTES_MAX = 64 * 1024 * 1024
-"""The longest plain answer: ten large images in base64; more is not an answer but an accident."""
 
 _BLANK = b" \t\r\n\xef\xbb\xbf"
 """What may stand before an answer: white space that keeps a connection alive, and a byte order mark."""

@@ -1,12 +1,14 @@
 """Conversations in the OpenAI chat format, both ways.
 
-    read_chat(fields) -> Chat            a caller's body, for a target of another format
-    write_chat(chat) -> {field: value}   a conversation from another format, for a target of this one
+    read_chat(fields) -> Chat                    a caller's body, for a target of another format
+    write_chat(chat, unsaid) -> {field: value}   a conversation from another format, for a target of this one
 
 Reading and writing again gives equal JSON but for this: fields that are null go; a content
-that is a list of one bare text becomes a string; `stop` becomes a list; extra marks on single
-parts, tools and calls go (`cache_control`, a call's `index`); tools that are no functions come after
-those that are; thoughts of other formats are not written, because providers reject them.
+that is a list of one bare text becomes a string; `stop` becomes a list; what says nothing
+goes (the form `text`, an empty description, a penalty of 0); the limit is called `max_tokens`;
+extra marks on single parts, tools and calls go (`cache_control`, a call's `index`); tools that
+are no functions come after those that are; thoughts of other formats are not written, because
+providers reject them.
 `model`, `stream`, `stream_options` and `n` belong to `Request`, not to `Chat`.
 """
 
@@ -18,15 +20,25 @@ from typing import Any
 import msgspec
 
 from unbroken.types import Chat, Json, Media, Message, Opaque, Part, Reasoning, Text, Tool, ToolCall, ToolResult
+from unbroken.wire import Unsaid
 from unbroken.wire.framing import UNREADABLE
 
-__all__ = ["read_chat", "write_chat"]
+__all__ = ["HINTS", "read_chat", "write_chat"]
 
 _NAME = "openai_chat"
 _OF_REQUEST = frozenset(("model", "stream", "stream_options", "n"))
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool",
           "function": "tool"}  # fmt: skip
 _CHOICES = ("auto", "none", "required")
+HINTS = (
+    "user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention",
+    "prompt_cache_options", "prediction",
+)  # fmt: skip
+"""Fields that change no answer."""
+DESCRIPTION = "schema_description"
+"""The hint that says what a schema is for."""
+_EFFORTS = ((0, "none"), (1024, "low"), (8192, "medium"), (24576, "high"))
+"""The least budget of tokens for thinking that comes closest to a word for it (as Google's and LiteLLM's tables)."""
 
 Object = dict[str, Any]
 
@@ -51,25 +63,47 @@ def read_chat(fields: Mapping[str, bytes]) -> Chat:
     form = _typed(body, "response_format", dict)
     known = {
         "max_tokens": _typed(body, "max_tokens", int) if max_tokens is None else max_tokens,
-        "temperature": _typed(body, "temperature", int, float),
-        "top_p": _typed(body, "top_p", int, float),
         "seed": _typed(body, "seed", int),
+        "top_k": _typed(body, "top_k", int),
         "reasoning_effort": _typed(body, "reasoning_effort", str),
+        **{name: _typed(body, name, int, float) for name in _NUMBERS},
     }
-    extras = {name: value for name, value in body.items() if name not in (*known, "messages", "tools", "stop")}
+    parallel = _typed(body, "parallel_tool_calls", bool)
+    hints = {name: body[name] for name in HINTS if name in body}
+    if described := _description(form):
+        hints[DESCRIPTION] = described
+    known.update((name, None) for name in _PENALTIES if known[name] == 0)
+    extras = {
+        name: value
+        for name, value in body.items()
+        if name not in (*known, *_MODELLED, *HINTS) and value != _SAYS_NOTHING.get(name)
+    }
     if others:
         extras["tools"] = others
     if _read_choice(choice) is not None:
         del extras["tool_choice"]
+    if form is not None and form.get("type") in _FORMS:
+        del extras["response_format"]
     return Chat(
         messages=messages,
         tools=tuple(_read_tool(tool, f"tools[{i}]") for i, tool in enumerate(functions)),
         tool_choice=_read_choice(choice),
-        schema=_read_schema(form),
+        parallel_calls=parallel,
+        **_read_schema(form),
         stop=(stop,) if isinstance(stop, str) else _strings(stop or [], "stop"),
         extras=extras,
+        hints=hints,
         **known,
     )
+
+
+_FORMS = frozenset(("text", "json_object", "json_schema"))
+"""Forms of an answer that are modelled; `text` is what everybody gives who is told nothing."""
+_PENALTIES = ("presence_penalty", "frequency_penalty")
+_NUMBERS = ("temperature", "top_p", *_PENALTIES)
+_MODELLED = ("messages", "tools", "stop", "parallel_tool_calls", "max_completion_tokens")
+_SAYS_NOTHING: Mapping[str, Json] = {"logprobs": False, "logit_bias": {}, "modalities": ["text"], "functions": []}
+"""Fields that some clients always send, with the values that ask for nothing."""
 
 
 def _typed(body: Object, name: str, *kinds: type) -> Json:
@@ -80,7 +114,8 @@ def _typed(body: Object, name: str, *kinds: type) -> Json:
     raise _wrong(name, f"must be {' or '.join(_WORDS[kind] for kind in kinds)}")
 
 
-_WORDS = {str: "a string", list: "an array", dict: "an object", int: "an integer", float: "a number"}
+_WORDS = {str: "a string", list: "an array", dict: "an object", int: "an integer", float: "a number",
+          bool: "true or false"}  # fmt: skip
 
 
 def _strings(values: list[Json], where: str) -> tuple[str, ...]:
@@ -192,13 +227,24 @@ def _read_choice(choice: Json) -> str | dict[str, str] | None:
     return None
 
 
-def _read_schema(form: Object | None) -> Object | None:
-    """The schema of a `response_format`; the format itself stays in the extras as well."""
-    if not form or form.get("type") not in ("json_object", "json_schema"):
-        return None
+def _read_schema(form: Object | None) -> Object:
+    """The schema of a `response_format`, its name and strictness."""
+    if not form or form.get("type") not in _FORMS or form["type"] == "text":
+        return {}
     inner = form.get("json_schema")
-    schema = inner.get("schema") if isinstance(inner, dict) else None
-    return schema if isinstance(schema, dict) else {}
+    inner = inner if isinstance(inner, dict) else {}
+    schema, name, strict = inner.get("schema"), inner.get("name"), inner.get("strict")
+    return {
+        "schema": schema if isinstance(schema, dict) else {},
+        "schema_name": name if isinstance(name, str) else "",
+        "schema_strict": strict if isinstance(strict, bool) else None,
+    }
+
+
+def _description(form: Object | None) -> str:
+    inner = form.get("json_schema") if form else None
+    described = inner.get("description") if isinstance(inner, dict) else None
+    return described if isinstance(described, str) else ""
 
 
 def _wrong(where: str, what: str) -> ValueError:
@@ -208,29 +254,55 @@ def _wrong(where: str, what: str) -> ValueError:
 # -------------------------------------------------------------------------- writing
 
 
-def write_chat(chat: Chat, *, extras: bool = True) -> Object:
+def write_chat(chat: Chat, *, unsaid: Unsaid | None = None) -> Object:
     """A conversation as fields of a body; ValueError where this format cannot say it.
 
-    `extras` off leaves out what `Chat.extras` and `Message.extras` hold, which is right
-    when they came from another format.
+    Without `unsaid` the conversation is one of this format's own, and its extras and hints
+    are written as well.  With it they came from another format: hints that have the same
+    name here are kept, and what has no word here is told to `unsaid`.
     """
-    more = dict(chat.extras) if extras else {}
+    own = unsaid is None
+    more = dict(chat.extras) if own else {}
+    if unsaid is not None:
+        _tell_unsaid(chat, unsaid)
     tools = [_write_tool(tool) for tool in chat.tools] + list(more.pop("tools", []))
-    body: Object = {"messages": [item for message in chat.messages for item in _write_message(message, extras=extras)]}
+    body: Object = {"messages": [item for message in chat.messages for item in _write_message(message, extras=own)]}
     fields = {
         "tools": tools or None,
         "tool_choice": _write_choice(chat.tool_choice),
-        "response_format": _write_schema(chat.schema),
-        "max_tokens": None if "max_completion_tokens" in more else chat.max_tokens,
+        "parallel_tool_calls": chat.parallel_calls,
+        "response_format": _write_schema(chat),
+        "max_tokens": chat.max_tokens,
         "temperature": chat.temperature,
         "top_p": chat.top_p,
+        "top_k": chat.top_k,
+        "presence_penalty": chat.presence_penalty,
+        "frequency_penalty": chat.frequency_penalty,
         "stop": list(chat.stop) or None,
         "seed": chat.seed,
-        "reasoning_effort": chat.reasoning_effort,
+        "reasoning_effort": chat.reasoning_effort or _effort_of(chat.reasoning_tokens),
+        **{name: chat.hints.get(name) for name in HINTS},
     }
     body.update((name, value) for name, value in fields.items() if value is not None)
     body.update(more)
     return body
+
+
+def _tell_unsaid(chat: Chat, unsaid: Unsaid) -> None:
+    """What came from another format and has no word here."""
+    for name in chat.extras:
+        unsaid.lack(name)
+    unsaid.hint(*(name for name in chat.hints if name not in (*HINTS, DESCRIPTION)))
+    unsaid.hint(*sorted({f"messages[].{name}" for message in chat.messages for name in message.extras}))
+    if any(isinstance(part, Reasoning) for message in chat.messages for part in message.parts):
+        unsaid.hint("reasoning")
+
+
+def _effort_of(tokens: int | None) -> str | None:
+    """The word for thinking that comes closest to a budget of tokens."""
+    if tokens is None:
+        return None
+    return [word for least, word in _EFFORTS if tokens >= least][-1] if tokens >= 0 else None
 
 
 def _write_message(message: Message, *, extras: bool) -> Iterator[Object]:
@@ -319,10 +391,13 @@ def _write_choice(choice: str | Mapping[str, str] | None) -> Json:
     return {"type": "function", "function": {"name": choice["name"]}}
 
 
-def _write_schema(schema: Mapping[str, Json] | None) -> Json:
-    """Not strict: a schema from another format need not obey the rules of OpenAI's strict mode."""
-    if schema is None:
+def _write_schema(chat: Chat) -> Json:
+    """Strict only where the caller said so: a schema need not obey the rules of OpenAI's strict mode."""
+    if chat.schema is None:
         return None
-    if not schema:
+    if not chat.schema:
         return {"type": "json_object"}
-    return {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
+    form: Object = {"name": chat.schema_name or "answer", "schema": chat.schema}
+    more = {"strict": chat.schema_strict, "description": chat.hints.get(DESCRIPTION)}
+    form.update((name, value) for name, value in more.items() if value is not None)
+    return {"type": "json_schema", "json_schema": form}

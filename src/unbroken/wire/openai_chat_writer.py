@@ -34,7 +34,10 @@ _FINISHES = {
     Finish.CONTENT_FILTER: "content_filter",
     Finish.ERROR: "stop",
 }
-_OWN_FINISHES = frozenset(("stop", "length", "tool_calls", "content_filter", "function_call"))
+_OWN_FINISHES = {
+    **{word: finish for finish, word in _FINISHES.items() if finish is not Finish.ERROR},
+    "function_call": Finish.TOOL_CALLS,
+}
 _encode = msgspec.json.encode
 
 Object = dict[str, Any]
@@ -150,10 +153,11 @@ def _write_fragment(fragment: ToolFragment) -> Object:
 
 
 def _finish_word(step: Delta | Response) -> str | None:
-    """The provider's own word where it is one of OpenAI's, else ours for it."""
+    """The provider's own word where it is one of OpenAI's and means the same there, else ours for it."""
     if step.finish is None:
         return None
-    return step.raw_finish if step.raw_finish in _OWN_FINISHES else _FINISHES[step.finish]
+    means = _OWN_FINISHES.get(step.raw_finish or "")
+    return step.raw_finish if means is step.finish else _FINISHES[step.finish]
 
 
 # ---------------------------------------------------------------------------- plain

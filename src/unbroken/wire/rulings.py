@@ -68,6 +68,8 @@ _HOUR_S = 3600.0
 _DAY_S = 24 * _HOUR_S
 
 _REQUEST = Ruling(kind=FailureKind.REQUEST)
+_UNSUPPORTED = Ruling(kind=FailureKind.UNSUPPORTED)
+"""This target cannot do what is asked, another one may."""
 _CONTEXT = Ruling(kind=FailureKind.CONTEXT_LENGTH)
 _POLICY = Ruling(kind=FailureKind.CONTENT_POLICY)
 _PREFILL = Ruling(kind=FailureKind.REQUEST, code=PREFILL_UNSUPPORTED)
@@ -144,6 +146,7 @@ WORDS: Mapping[str, Ruling] = _table(
     (_POLICY, "misalignment_policy_violation image_content_policy_violation responsible_aipolicy_violation refusal"),
     (_PREFILL, "invalid_prefill prefill_unsupported prefill_not_supported"),
     (_REQUEST, "string_above_max_length request_too_large invalid_encrypted_content"),
+    (_UNSUPPORTED, "unsupported_parameter unsupported_value unknown_parameter unrecognized_parameter extra_forbidden"),
     (_OVERLOADED, "overloaded overloaded_error server_is_overloaded service_unavailable engine_overloaded_error"),
     (_OVERLOADED, "capacity_exceeded compaction_unavailable provider_overloaded provider_unavailable"),
     (_NO_CAPACITY, "model_capacity_exhausted model_capacity_exceeded"),
@@ -293,6 +296,14 @@ _PREFILL_WORDING = _any(
     r"response prefill is incompatible",
 )
 
+_UNSUPPORTED_WORDING = _any(
+    r"arguments? not supported on this model",
+    r"extra (?:inputs|fields|keys) (?:are )?not (?:permitted|allowed)",
+    r"un(?:supported|recognized|known|expected) (?:request )?(?:parameter|argument|field|keyword)",
+    r"(?:is|are) not (?:yet )?supported (?:with|by|for|on|in) (?:this|the) (?:model|endpoint|provider)",
+    r"(?:this|the) (?:model|endpoint|provider) does not support",
+    r"does not support (?:tools?|thinking|reasoning|function|image|vision|audio|video|json|structured|system)",
+)
 WORDINGS: tuple[tuple[frozenset[int], re.Pattern[str], Ruling], ...] = tuple(
     (statuses, re.compile(pattern, re.IGNORECASE | re.DOTALL), ruling)
     for statuses, pattern, ruling in (
@@ -317,13 +328,15 @@ WORDINGS: tuple[tuple[frozenset[int], re.Pattern[str], Ruling], ...] = tuple(
         (_ILL, r"(?:error|failed|unable) (?:to )?load(?:ing)?\b", _CANNOT_LOAD),
         (_ILL, r"EngineCore|engine (?:is )?dead", _ENGINE_DEAD),
         (_ILL, r"\bloading\b|warming up|scaling (?:up )?from zero", _LOADING),
-        (_ILL, r"input context is too long|too large to process|maximum context length", _CONTEXT),
+        (_ILL, r"input context is too long|too large to process|maximum context length|exceed_context_size", _CONTEXT),
         # the request
         (_OURS, _PREFILL_WORDING, _PREFILL),
         (_OURS, _CONTEXT_WORDING, _CONTEXT),
+        (frozenset({498}), r"block(?:ed|list)|deny[ -]?list", _POLICY),  # Cohere; Groq means capacity by it
         (_OURS, r"content (?:filtering|management|usage)? ?polic|safety system|usage guidelines|\bflagged\b", _POLICY),
         (_OURS, r"model did not call a tool|failed to (?:call|parse) .{0,20}(?:function|tool)", _MODEL_FAULT),
         (_OURS, r"semantic errors|hallucinat", _MODEL_FAULT),
+        (_OURS, _UNSUPPORTED_WORDING, _UNSUPPORTED),
         # credentials and access
         (_OURS, r"(?:incorrect|invalid|missing) (?:x-)?api[ -]key|api key (?:not valid|not found|expired)", _AUTH),
         (_OURS, r"\btoken\b[^.]{0,60}\bexpired", _AUTH),

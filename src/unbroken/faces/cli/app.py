@@ -12,6 +12,8 @@ from typing import Annotated
 
 import typer
 
+from unbroken.faces.cli.catalog import app as catalog
+
 __all__ = ["app", "main"]
 
 PORT = 4100
@@ -25,6 +27,8 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+app.add_typer(catalog, name="catalog")
 
 ConfigFile = Annotated[
     Path | None,
@@ -138,6 +142,64 @@ def chat(
     from unbroken.faces.cli.chat import chat as run
 
     raise typer.Exit(run(message, model=model, config=config, url=url, key=key, system=system))
+
+
+generate = typer.Typer(
+    no_args_is_help=True,
+    help="Make a picture or a film; when a provider fails, another one makes it.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode="markdown",
+)
+app.add_typer(generate, name="generate")
+
+Prompt = Annotated[str, typer.Argument(help="What should be seen.")]
+RouteName = Annotated[str, typer.Option("--model", "-m", metavar="ROUTE", help="A route, or provider/model.")]
+Out = Annotated[
+    str,
+    typer.Option("--out", "-o", metavar="FILE", help="Where it goes; `-` for stdout. Without it, the next free name."),
+]  # fmt: skip
+
+
+@generate.command("image")
+def generate_image(
+    prompt: Prompt,
+    model: RouteName = "auto",
+    size: Annotated[str, typer.Option(metavar="WIDTHxHEIGHT", help="In pixels, such as 1024x1024.")] = "",
+    n: Annotated[int, typer.Option("--n", min=1, max=10, help="How many pictures.")] = 1,
+    out: Out = "",
+    config: ConfigFile = None,
+) -> None:
+    """Draw a picture.
+
+    Into the next free file: `unbroken generate image "A lighthouse at dusk" --model openai/gpt-image-2.5-flare`
+
+    By whoever is up: `unbroken generate image "A lighthouse at dusk" -m pictures -o dusk.png -c unbroken.yaml`,
+    where the file has `routes: {pictures: {targets: [openai/gpt-image-2.5-flare, pollinations/flux]}}`
+    """
+    from unbroken.faces.cli.generate import generate_image as run
+
+    raise typer.Exit(run(prompt, model=model, config=config, size=size, count=n, out=out))
+
+
+@generate.command("video")
+def generate_video(
+    prompt: Prompt,
+    model: RouteName = "auto",
+    seconds: Annotated[float | None, typer.Option(min=1.0, max=600.0, help="How long it should be.")] = None,
+    size: Annotated[str, typer.Option(metavar="WIDTHxHEIGHT", help="In pixels, such as 1280x720.")] = "",
+    out: Out = "",
+    config: ConfigFile = None,
+) -> None:
+    """Make a film, which takes minutes.
+
+    A job that was accepted is asked about until it is done, however often the asking fails; only when it fails
+    itself is the next provider's begun.
+
+    `unbroken generate video "Waves at sunset" --model xai/grok-imagine-video --seconds 5 --out waves.mp4`
+    """
+    from unbroken.faces.cli.generate import generate_video as run
+
+    raise typer.Exit(run(prompt, model=model, config=config, seconds=seconds, size=size, out=out))
 
 
 def main() -> None:

@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from unbroken.config import Config, ConfigError, Problem, load
+from unbroken.faces.cli.catalog import count_words, price_words
 from unbroken.policy import Policy
 from unbroken.types import Target, Task
 
@@ -56,10 +57,13 @@ def report(config: Config) -> RenderableType:
 
 
 def target_table(config: Config) -> Table:
-    """A row for each target: its address, where its key comes from, and what is particular to it."""
-    table = _table("Targets", "target", "address", "key", "notes")
+    """A row for each target: its address, where its key comes from, its limits and price, what is particular to it."""
+    table = _table("Targets", "target", "address", "key", "context", "price", "notes")
     for target in config.targets:
-        table.add_row(Text(target.name), Text(target.base_url), _key_source(config, target), Text(_notes(target)))
+        table.add_row(
+            Text(target.name), Text(target.base_url or "by its options"), _key_source(config, target),
+            Text(count_words(target.context_tokens)), Text(price_words(target.price)), Text(_notes(target)),
+        )  # fmt: skip
     return table
 
 
@@ -129,6 +133,8 @@ def _key_source(config: Config, target: Target) -> Text:
     account = config.accounts[target.provider]
     if account.key_missing:
         return Text("not found: " + " or ".join(account.row.key_env), "yellow")
+    if target.credential:
+        return Text(target.credential)
     if not target.key:
         return Text("none needed", "dim")
     if target.key_name.isdecimal():

@@ -1,4 +1,4 @@
-"""Embeddings and images in OpenAI's format."""
+"""Embeddings in OpenAI's format."""
 
 from __future__ import annotations
 
@@ -12,24 +12,28 @@ from hypothesis import strategies as st
 
 from unbroken.failures import Failure, FailureKind
 from unbroken.types import Delta, Request, Target, Task, Usage
-from unbroken.wire import Outcome, format_for, openai_media
-from unbroken.wire.openai_media import FORMAT, decoder, read_request, write_request, writer
+from unbroken.wire import Outcome, format_for
+from unbroken.wire.openai_embeddings import FORMAT, decoder, read_request, unpacked, write_request, writer
+from unbroken.wire.whole import BODY_BYTES_MAX
+from unbroken.work import Texts
 from wire.recorded import Recording, everything, ours
 
-EMBEDDINGS, IMAGES = "/v1/embeddings", "/v1/images/generations"
+EMBEDDINGS = "/v1/embeddings"
 TARGET = Target(name="t", provider="p", model="other", base_url="https://x.invalid/v1", key="k")
 OUTCOME = Outcome(request_id="r", target="t", attempts=1, failover=False)
-REQUEST = Request(model="m", task=Task.EMBEDDING)
 
 
-def asked(path: str, **fields: Any) -> Request:
-    request = read_request(path, json.dumps(fields).encode())
+def asked(**fields: Any) -> Request:
+    request = read_request(EMBEDDINGS, json.dumps(fields).encode())
     assert isinstance(request, Request), request
     return request
 
 
-def read(*pieces: bytes) -> list[Delta] | Failure:
-    reader = decoder(REQUEST, TARGET)
+REQUEST = asked(input="a", model="m")
+
+
+def read(*pieces: bytes, request: Request = REQUEST) -> list[Delta] | Failure:
+    reader = decoder(request, TARGET)
     for piece in pieces:
         step = reader.feed(piece)
         if isinstance(step, Failure):
@@ -37,54 +41,77 @@ def read(*pieces: bytes) -> list[Delta] | Failure:
         assert step == []
     deltas = reader.close()
     assert reader.done is isinstance(deltas, list)
+    assert isinstance(deltas, list | Failure)
     return deltas
 
 
 def test_it_is_what_openai_families_use() -> None:
-    """A target that chats in OpenAI's format embeds and draws in this one."""
+    """A target that chats in OpenAI's format embeds in this one."""
     assert format_for("openai_chat", Task.EMBEDDING) is FORMAT
-    assert format_for("openai_chat", Task.IMAGE) is FORMAT
-    assert FORMAT.paths == (EMBEDDINGS, IMAGES)
+    assert FORMAT.paths == (EMBEDDINGS,)
 
 
 def test_requests_pass_with_another_model() -> None:
-    """The path says what is asked for; the caller's own fields go out."""
-    request = asked(EMBEDDINGS, input=["a", "b"], model="m", dimensions=3)
+    """The caller's own fields go out."""
+    request = asked(input=["a", "b"], model="m", dimensions=3)
     assert (request.task, request.model, request.prompt_chars, request.choices) == (Task.EMBEDDING, "m", 10, 1)
     http = write_request(request, TARGET)
     assert http.url == "https://x.invalid/v1/embeddings"
     assert http.body == b'{"input":["a", "b"],"model":"other","dimensions":3}'
-    request = asked(IMAGES, prompt="A cat", model="m", n=2)
-    assert (request.task, request.choices) == (Task.IMAGE, 2)
-    assert write_request(request, TARGET).url == "https://x.invalid/v1/images/generations"
-    assert asked(IMAGES, prompt="A cat", model="m", n="two").choices == 1
 
 
-def test_requests_of_other_formats_cannot_be_said() -> None:
-    """Only requests that came in this format can go out in it."""
-    with pytest.raises(ValueError, match="cannot be said"):
-        write_request(Request(model="m", task=Task.EMBEDDING), TARGET)
-    with pytest.raises(ValueError, match="holds no conversation"):
-        _ = asked(EMBEDDINGS, input="a", model="m").chat
+def test_texts_are_said_anew() -> None:
+    """What came in another format is said in this one, and what it has no words for makes the target ineligible."""
+    work = Texts(texts=("a", "b"), dimensions=3, base64=True, hints={"user": "u", "cache": 1})
+    http = write_request(Request(model="m", task=Task.EMBEDDING, read=lambda: work), TARGET)
+    assert json.loads(http.body) == {
+        "model": "other", "input": ["a", "b"], "dimensions": 3, "encoding_format": "base64", "user": "u",
+    }  # fmt: skip
+    assert http.unsaid == ("cache",)
+    queries = Request(model="m", task=Task.EMBEDDING, read=lambda: Texts(texts=("a",), purpose="query"))
+    with pytest.raises(ValueError, match="purpose"):
+        write_request(queries, TARGET)
 
 
 @pytest.mark.parametrize(
-    ("path", "fields", "param"),
+    "fields", [{"input": ["a", "b"], "dimensions": 2}, {"input": [[1, 2], [3]]}, {"input": [4, 5], "user": "u"}]
+)
+def test_canonical_texts_survive(fields: dict[str, Any]) -> None:
+    """Read, written anew and read again, it is the same."""
+    work = asked(model="m", **fields).work_as(Texts)
+    anew = write_request(Request(model="m", task=Task.EMBEDDING, read=lambda: work), TARGET)
+    again = read_request(EMBEDDINGS, anew.body)
+    assert isinstance(again, Request)
+    assert again.work == work
+
+
+def test_vectors_are_read_for_callers_of_other_formats() -> None:
+    """Numbers, or 32-bit floats in base64, come out as vectors, and go to this format's callers as they wanted them."""
+    foreign = Request(model="m", task=Task.EMBEDDING)
+    body = b'{"data": [{"embedding": [0.5, 1]}, {"embedding": "AAAAPwAAgD8="}]}'
+    deltas = read(body, request=foreign)
+    assert isinstance(deltas, list)
+    vectors = [output.vector for output in deltas[0].outputs]
+    assert vectors == [(0.5, 1.0), (0.5, 1.0)]
+    mine = [Delta(media=2, outputs=deltas[0].outputs)]
+    packed = json.loads(writer(asked(input="a", model="m", encoding_format="base64")).whole(mine, OUTCOME))
+    assert [unpacked(row["embedding"]) for row in packed["data"]] == vectors
+    assert isinstance(read(b'{"data": [{"embedding": "?"}]}', request=foreign), Failure)
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
     [
-        ("/v1/nothing", {"model": "m", "input": "a"}, None),
-        (EMBEDDINGS, {"input": "a"}, "model"),
-        (IMAGES, {"prompt": "a"}, "model"),
-        (EMBEDDINGS, {"model": "m"}, "input"),
-        (EMBEDDINGS, {"model": "m", "input": None}, "input"),
-        (EMBEDDINGS, {"model": "m", "input": 7}, "input"),
-        (EMBEDDINGS, {"model": "m", "input": []}, "input"),
-        (IMAGES, {"model": "m"}, "prompt"),
-        (IMAGES, {"model": "m", "prompt": ["a"]}, "prompt"),
+        ({"input": "a"}, "model"),
+        ({"model": "m"}, "input"),
+        ({"model": "m", "input": None}, "input"),
+        ({"model": "m", "input": 7}, "input"),
+        ({"model": "m", "input": []}, "input"),
     ],
 )
-def test_bad_requests_name_the_field(path: str, fields: dict[str, Any], param: str | None) -> None:
+def test_bad_requests_name_the_field(fields: dict[str, Any], param: str | None) -> None:
     """A caller learns which field is wrong."""
-    failure = read_request(path, json.dumps(fields).encode())
+    failure = read_request(EMBEDDINGS, json.dumps(fields).encode())
     assert isinstance(failure, Failure)
     assert (failure.kind, failure.param) == (FailureKind.REQUEST, param)
 
@@ -94,7 +121,7 @@ def test_answers_pass_as_they_came() -> None:
     body = b'{"data": [{"embedding": [1.0]}, {}], "model": "mm", "usage": {"prompt_tokens": 4}}'
     deltas = read(b"\n" + body[:5], body[5:])
     assert deltas == [
-        Delta(media=2, model="mm", usage=Usage(input_tokens=4), format="openai_media", raw=body, body=True)
+        Delta(media=2, model="mm", usage=Usage(input_tokens=4), format="openai_embeddings", raw=body, body=True)
     ]
     out = writer(REQUEST)
     assert out.content_type == "application/json"
@@ -122,10 +149,9 @@ def test_errors_under_200(body: bytes) -> None:
     assert "boom" in failure.message
 
 
-def test_bodies_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bodies_have_a_limit() -> None:
     """A body that never ends fills no memory."""
-    monkeypatch.setattr(openai_media, "BODY_BYTES_MAX", 10)
-    assert isinstance(read(b"x" * 11), Failure)
+    assert isinstance(read(b"x" * BODY_BYTES_MAX, b"x"), Failure)
 
 
 @given(st.binary(max_size=60) | st.builds(lambda b: b'{"data":[' + b, st.binary(max_size=20)))
@@ -138,14 +164,13 @@ def test_any_bytes_are_deltas_or_a_failure(body: bytes) -> None:
 def check(recording: Recording) -> None:
     body: str = recording["response_body"]
     asked_for = recording["request_body"]
-    path = IMAGES if recording["endpoint"] == "images" else EMBEDDINGS
-    request = read_request(path, json.dumps(asked_for).encode())
+    request = read_request(EMBEDDINGS, json.dumps(asked_for).encode())
     if isinstance(request, Failure):
         assert recording["status"] == 400
         return
     assert json.loads(write_request(request, TARGET).body) == {**asked_for, "model": "other"}
     if recording["status"] == 200:
-        deltas = read(body.encode())
+        deltas = read(body.encode(), request=request)
         assert isinstance(deltas, list), deltas
         assert deltas[0].media == len(json.loads(body)["data"])
         assert writer(request).whole(deltas, OUTCOME) == body.lstrip().encode()
@@ -153,11 +178,11 @@ def check(recording: Recording) -> None:
 
 def fits(recording: Recording) -> bool:
     body = recording["request_body"]
-    return isinstance(body, dict) and bool(body.get("model")) and ("input" in body or "prompt" in body)
+    return isinstance(body, dict) and bool(body.get("model")) and "input" in body
 
 
 @pytest.mark.parametrize(
-    "recording", [r for r in ours("embeddings", "images") if fits(r)], ids=lambda r: f"{r['provider']}-{r['id'][:6]}"
+    "recording", [r for r in ours("embeddings") if fits(r)], ids=lambda r: f"{r['provider']}-{r['id'][:6]}"
 )
 def test_recordings(recording: Recording) -> None:
     """Recorded requests and answers pass, unchanged but for the model."""
@@ -166,9 +191,7 @@ def test_recordings(recording: Recording) -> None:
 
 def test_all_recordings(shared: Path) -> None:
     """The same for the large set, but for providers that have a format of their own."""
-    recordings = [
-        r for r in everything(shared, "embeddings", "images") if fits(r) and r["provider"] not in ("cohere", "voyage")
-    ]
+    recordings = [r for r in everything(shared, "embeddings") if fits(r) and r["provider"] not in ("cohere", "voyage")]
     assert len(recordings) > 50
     for recording in recordings:
         check(recording)

@@ -1,0 +1,148 @@
+"""A provider as it is used here: what the catalogue knows of it, what a file says instead, and its keys.
+
+An account makes targets.  For each field the nearest word wins: the route's, the provider's
+in the file, the catalogue's row, and last what is known of the model.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import quote
+
+from unbroken.catalog import Provider, thinks
+from unbroken.config_shape import ABILITIES, Secret, TargetSection
+from unbroken.credentials.references import auth_of, reference_of
+from unbroken.models import Model, Models
+from unbroken.price import Price
+from unbroken.types import Target, Task
+
+__all__ = ["Account", "able", "missing_options"]
+
+_BLANK = re.compile(r"\{(\w+)\}")
+MODEL_BLANK = "model"
+"""Stands for the model's name where that is part of an address."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """A provider as it is used here: its row or what the file says instead, and the keys to it.
+
+    `keys` is empty where none was found; `row.key_env` then says where one was looked for.
+    `model` is what is asked for where nobody names one; `model_given` whether the
+    operator chose it rather than the catalogue.  `model_like` says which known models the
+    names stand for that only this account has.
+    """
+
+    name: str
+    row: Provider
+    keys: tuple[Secret, ...] = ()
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    model: str = ""
+    model_given: bool = False
+    model_like: Mapping[str, str] = field(default_factory=dict)
+    models: Models | None = field(default=None, repr=False, compare=False)
+    capabilities: frozenset[str] | None = None
+    tasks: frozenset[Task] = frozenset(Task)
+    context_tokens: int | None = None
+    price: Price | None = None
+    deadlines: Mapping[str, float] = field(default_factory=dict)
+    quota_group: str = ""
+    same_target_max: int | None = None
+
+    @property
+    def key_missing(self) -> bool:
+        """Whether requests will be refused for want of a key."""
+        return self.row.key_needed and not self.keys
+
+    def targets(self, model: str, section: TargetSection | None = None) -> tuple[Target, ...]:
+        """One target for each key, in order, with what a route says about this one on top."""
+        keys = self.keys or (Secret("", ""),)
+        mine = section or TargetSection(target="")
+        options = {**self.row.options, **mine.options}
+        known = self.known(model, like=mine.model_like or "", region=options.get("region", ""))
+        return tuple(
+            Target(
+                name=f"{self.name}/{model}" + (f"#{number}" if len(keys) > 1 else ""),
+                provider=self.name,
+                model=model,
+                format=self.row.format,
+                base_url=_filled(self.row.base_url, {MODEL_BLANK: model, **options}),
+                key="" if reference_of(key.value) else key.value,
+                credential=key.value if reference_of(key.value) else "",
+                key_name=key.name or (str(number) if key.value else ""),
+                quota_group=self.quota_group,
+                headers=self.headers,
+                tasks=frozenset(map(Task, mine.tasks)) or self.tasks,
+                capabilities=able(mine.capabilities) or self._capabilities(model, known),
+                context_tokens=mine.context_tokens or self.context_tokens or known.context_tokens,
+                prefix=mine.prefix or self.row.prefix,
+                price=_first(mine.price, self.price, self.row.price) or known.price,
+                weight=mine.weight / len(keys),
+                deadlines={**self.deadlines, **mine.deadlines},
+                auth=auth_of(key.value) or (mine.auth or self.row.auth).lower(),
+                options=options,
+                may_drop=frozenset(mine.may_drop) or self.row.may_drop,
+                same_target_max=self.same_target_max,
+            )
+            for number, key in enumerate(keys, start=1)
+        )
+
+    def known(self, model: str, *, like: str = "", region: str = "") -> Model:
+        """What the catalogue knows of this model here; a blank record where that is nothing."""
+        like = like or self.model_like.get(model, "")
+        if self.models is None or not (like or self.row.listed_as):
+            return _UNKNOWN
+        if like:
+            return self.models.like(self.row.listed_as, like) or _UNKNOWN
+        return self.models.find(self.row.listed_as, model, region=region) or _UNKNOWN
+
+    def _capabilities(self, model: str, known: Model) -> frozenset[str]:
+        if self.capabilities is not None:
+            return self.capabilities
+        of_row = self.row.capabilities | (self.row.model_capabilities if model == self.row.model else frozenset())
+        thinking = frozenset({"reasoning"} if thinks(model) else ())
+        if of_row & ABILITIES:
+            return able(of_row | thinking)
+        return able(of_row | thinking | _of_data(known))
+
+
+def able(capabilities: Iterable[str]) -> frozenset[str]:
+    """Capabilities for a target: where none of the abilities is listed, none is ruled out."""
+    listed = frozenset(capabilities)
+    return listed if not listed or listed & ABILITIES else listed | ABILITIES
+
+
+def missing_options(target: Target, row: Provider) -> list[str]:
+    """Options without which a target has no address: blanks that nobody filled, or what its format asks for."""
+    blanks = set(_BLANK.findall(target.base_url))
+    wanted = set() if target.base_url else set(row.option_env)
+    return sorted(blanks | (wanted - {name for name, value in target.options.items() if value}))
+
+
+_UNKNOWN = Model()
+
+
+def _of_data(known: Model) -> frozenset[str]:
+    """What a model can do by the data, with everything that the data does not deny.
+
+    Lists of abilities are made by hand and have gaps: that an ability is missing there, or
+    switched off, is often no more than that nobody looked, while a target that is wrongly
+    ruled out is lost to its operator without a sign.  So only what is denied outright rules
+    out, and only sight is: the list of inputs is given in full, and a model that cannot see
+    tends to answer as if there were no picture.  `reasoning` means here that a model thinks
+    unasked (`catalog.thinks`), while the data says that it can: it is not taken over.
+    """
+    if not (known.can or known.cannot):
+        return frozenset()
+    return ((known.can | ABILITIES) - known.cannot) - {"reasoning"}
+
+
+def _filled(base_url: str, values: Mapping[str, str]) -> str:
+    """An address with its blanks filled in; one that nobody has filled stays, and is warned of."""
+    return _BLANK.sub(lambda blank: quote(values[blank[1]], safe="") if values.get(blank[1]) else blank[0], base_url)
+
+
+def _first(*prices: Price | None) -> Price | None:
+    return next((price for price in prices if price is not None), None)
