@@ -248,8 +248,9 @@ def normal(body: dict[str, Any]) -> dict[str, Any]:
     form = left.get("response_format") or {}
     if form.get("json_schema", {}).get("description") == "":
         del form["json_schema"]["description"]
-    if "max_completion_tokens" in left:
-        left["max_tokens"] = left.pop("max_completion_tokens")
+    for other, usual in (("max_completion_tokens", "max_tokens"), ("random_seed", "seed")):
+        if other in left:
+            left[usual] = left.pop(other)
     if "stop" in left and not left["stop"]:
         del left["stop"]
     return left

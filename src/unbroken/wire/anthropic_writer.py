@@ -21,6 +21,7 @@ from unbroken.wire import Outcome, Writer
 from unbroken.wire.anthropic_answer import NAME
 from unbroken.wire.anthropic_arguments import input_of
 from unbroken.wire.framing import UNREADABLE
+from unbroken.wire.media import in_words
 from unbroken.wire.openai_chat_writer import JSON_TYPE, STREAM_TYPE, passed_on
 from unbroken.wire.openai_chat_writer import write_failure as write_openai_failure
 
@@ -123,7 +124,7 @@ class _Streamed:
             if _MORE not in delta.raw:
                 self._note(delta.raw)
             return delta.raw
-        return b"" if self._ended or delta.choice else self._encoded(delta)
+        return b"" if self._ended or delta.choice else self._encoded(in_words(delta))
 
     def _note(self, raw: bytes) -> None:
         """Which block is open, in case the rest has to be written by us."""
@@ -312,7 +313,7 @@ class _Plain:
 
 
 def _write_whole(deltas: Sequence[Delta], *, request: Request) -> bytes:
-    answer = fold(list(deltas))
+    answer = fold([in_words(delta) for delta in deltas])
     sealed = "".join(delta.signature for delta in deltas if delta.format == NAME)
     content: list[Object] = []
     if answer.reasoning:

@@ -21,6 +21,7 @@ from unbroken.wire import Outcome, Writer
 from unbroken.wire.aws_events import Frames, write_frame
 from unbroken.wire.bedrock_answer import NAME, REDACTED, read_event
 from unbroken.wire.framing import UNREADABLE
+from unbroken.wire.media import in_words
 from unbroken.wire.openai_chat_writer import passed_on
 from unbroken.wire.openai_chat_writer import write_failure as write_openai_failure
 from unbroken.wire.whole import WholeWriter
@@ -107,7 +108,7 @@ class _Streamed:
         self._take_up()
         if delta.usage is not None:
             self._usage = delta.usage
-        parts = self._pieces(delta)
+        parts = self._pieces(in_words(delta))
         if delta.finish is not None and not self._ended:
             parts += self._finish(_finish_word(delta))
         return b"".join(parts)
@@ -201,7 +202,7 @@ def _frame(name: str, payload: Object) -> bytes:
 
 
 def _write_whole(deltas: Sequence[Delta], _outcome: Outcome) -> bytes:
-    return passed_on(deltas, NAME) or _write_answer(fold(list(deltas)))
+    return passed_on(deltas, NAME) or _write_answer(fold([in_words(delta) for delta in deltas]))
 
 
 def _write_answer(answer: Response) -> bytes:

@@ -21,6 +21,7 @@ from unbroken.types import Delta, Finish, Request, Response, ToolFragment, Usage
 from unbroken.wire import Outcome, Writer
 from unbroken.wire.cohere_messages import NAME
 from unbroken.wire.framing import UNREADABLE, join_fields, split_fields
+from unbroken.wire.media import in_words
 from unbroken.wire.openai_chat_writer import JSON_TYPE, STREAM_TYPE, passed_on
 from unbroken.wire.openai_chat_writer import write_failure as write_openai_failure
 from unbroken.wire.whole import WholeWriter
@@ -106,7 +107,7 @@ class _Streamed:
         self._usage = delta.usage or self._usage
         if delta.finish is not None:
             self._ending = delta
-        return b"".join(self._steps(delta))
+        return b"".join(self._steps(in_words(delta)))
 
     def _steps(self, delta: Delta) -> Iterator[bytes]:
         """The events that say what a delta of another format holds."""
@@ -194,7 +195,7 @@ def _with_outcome(events: bytes, outcome: Outcome) -> bytes:
 def _write_whole(deltas: Sequence[Delta], outcome: Outcome) -> bytes:
     if known := passed_on(deltas, NAME):
         return known
-    answer = fold(list(deltas))
+    answer = fold([in_words(delta) for delta in deltas])
     text = answer.text + answer.refusal
     content = [{"type": "thinking", "thinking": answer.reasoning}] if answer.reasoning else []
     content += [{"type": "text", "text": text}] if text or not answer.tool_calls else []

@@ -16,10 +16,11 @@ from typing import Any
 import msgspec
 
 from unbroken.failures import Failure, FailureKind
-from unbroken.types import Delta, Finish, Json, Request, Target, Usage
+from unbroken.types import Delta, Finish, Json, Output, Request, Target, Usage
 from unbroken.wire import Decoder
 from unbroken.wire.errors import classify_event
 from unbroken.wire.framing import UNREADABLE, Event, Events, join_fields, split_fields
+from unbroken.wire.gemini_dialect import plain_base64
 from unbroken.wire.gemini_messages import NAME
 from unbroken.wire.gemini_pieces import Calls, Elements
 from unbroken.wire.openai_chat_answer import read_json
@@ -287,6 +288,16 @@ def _tame(candidate: dict[str, Json]) -> dict[str, Json]:
     return {**candidate, "content": {"parts": known}}
 
 
+def _drawn(inline: Json) -> list[Output]:
+    """A picture (or sound) among the words, as an address of its bytes."""
+    if not isinstance(inline, dict) or not isinstance(inline.get("data"), str):
+        return []
+    said = _string(inline.get("mimeType"))
+    kind = said.partition("/")[0]
+    url = f"data:{said};base64,{plain_base64(inline['data'])}"
+    return [Output(kind=kind if kind in ("video", "audio") else "image", url=url, media_type=said)]
+
+
 def _string(value: Json) -> str:
     return value if isinstance(value, str) else ""
 
@@ -327,7 +338,7 @@ def _delta(
     index = candidate.index if type(candidate.index) is int and candidate.index > 0 else 0
     text = reasoning = signature = refusal = ""
     fragments = []
-    media = 0
+    outputs = []
     answer_id = answer.response_id or ""
     for part in candidate.content.parts or () if candidate.content is not None else ():
         own = part.thought_signature if type(part.thought_signature) is str else ""
@@ -336,7 +347,7 @@ def _delta(
             fragments += [] if fragment is None else [fragment]
             continue
         signature = own or signature
-        media += part.inline_data is not None
+        outputs += _drawn(part.inline_data)
         if type(part.text) is str:
             if part.thought:
                 reasoning += part.text
@@ -360,7 +371,8 @@ def _delta(
         finish=finish,
         raw_finish=word or None,
         refusal=refusal,
-        media=media,
+        media=len(outputs),
+        outputs=tuple(outputs),
         choice=index,
         model=answer.model_version or "",
         id=answer_id,

@@ -168,7 +168,10 @@ def _write_parts(answer: Response, *, signed: bool) -> list[Object]:
 
 
 def _write_output(output: Output) -> Object:
-    if output.url and not output.data:
+    inline, _, data = output.url.partition(";base64,")
+    if data:
+        return {"inlineData": {"mimeType": inline.removeprefix("data:"), "data": data}}
+    if output.url:
         return {"fileData": {"mimeType": output.media_type, "fileUri": output.url}}
     return {"inlineData": {"mimeType": output.media_type, "data": base64.b64encode(output.data).decode()}}
 

@@ -38,11 +38,13 @@ __all__ = [
     "BytesWriter",
     "Head",
     "Headed",
+    "address_of",
     "ending_of",
     "fetch",
     "follow",
     "from_data_url",
     "gathered",
+    "in_words",
     "is_home",
     "kind_of",
     "may_fetch",
@@ -107,6 +109,19 @@ def kind_of(media_type: str) -> str:
     """`image`, `video` or `audio` of a media type, empty for any other."""
     kind = media_type.partition("/")[0]
     return kind if kind in ("image", "video", "audio") else ""
+
+
+def address_of(output: Output) -> str:
+    """Where an output lies: its own address, else a data URL of its bytes."""
+    return output.url or f"data:{output.media_type};base64,{base64.b64encode(output.data).decode()}"
+
+
+def in_words(delta: Delta) -> Delta:
+    """A step of a chat for a caller whose format has no place for what a model drew: as Markdown in its text."""
+    if not delta.outputs:
+        return delta
+    drawn = "".join(f"\n![{output.kind}]({address_of(output)})\n" for output in delta.outputs)
+    return replace(delta, text=delta.text + drawn, outputs=())
 
 
 def ending_of(media_type: str) -> str:

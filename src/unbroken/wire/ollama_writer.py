@@ -20,6 +20,7 @@ from unbroken.failures import Failure
 from unbroken.types import Delta, Finish, Json, Request, Response, ToolFragment, Usage, fold
 from unbroken.wire import Outcome, Writer
 from unbroken.wire.framing import UNREADABLE, join_fields, split_fields
+from unbroken.wire.media import in_words
 from unbroken.wire.ollama_messages import NAME
 from unbroken.wire.openai_chat_writer import JSON_TYPE, passed_on
 from unbroken.wire.openai_chat_writer import write_failure as write_openai_failure
@@ -83,6 +84,7 @@ class _Streamed:
                 return delta.raw
             self._last = delta
             return b""
+        delta = in_words(delta)
         self._usage = delta.usage or self._usage
         self._calls += delta.tool_calls
         if delta.finish is not None:
@@ -130,7 +132,7 @@ def _arguments(text: str) -> Object:
 def _write_whole(deltas: Sequence[Delta], _outcome: Outcome, *, request: Request) -> bytes:
     if known := passed_on(deltas, NAME):
         return known
-    answer = fold(list(deltas))
+    answer = fold([in_words(delta) for delta in deltas])
     return _encode(_object(answer, usage=answer.usage, model=answer.model or request.model))
 
 

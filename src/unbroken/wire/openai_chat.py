@@ -53,6 +53,8 @@ def write_request(request: Request, target: Target, *, continuation: Continuatio
     unsaid = Unsaid(target, "OpenAI's chat format")
     fields = _fields_of(request, target, unsaid=unsaid) if own is None else dict(own)
     fields["model"] = _encode(target.model)
+    if target.options:
+        _rename(fields, target.options.get("rename", ""))
     if continuation is not None and continuation.mode is not Mode.RESTART:
         _go_on(fields, continuation, prefix=target.prefix)
     return post(target, "/chat/completions", body=join_fields(fields), unsaid=tuple(unsaid.names))
@@ -74,6 +76,14 @@ def _fields_of(request: Request, target: Target, *, unsaid: Unsaid) -> dict[str,
         if request.include_usage:
             body["stream_options"] = {"include_usage": True}
     return {name: _encode(value) for name, value in body.items()}
+
+
+def _rename(fields: dict[str, bytes], words: str) -> None:
+    """Call fields what this provider calls them (`seed=random_seed`); a field that is there already stands."""
+    for pair in words.split():
+        usual, _, own = pair.partition("=")
+        if usual in fields:
+            fields.setdefault(own, fields.pop(usual))
 
 
 _OPENAI = frozenset(("openai", "azure"))

@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from unbroken.failures import Failure, FailureKind
-from unbroken.types import Delta, Finish, Json, Request, Target, ToolFragment, Usage
+from unbroken.types import Delta, Finish, Json, Output, Request, Target, ToolFragment, Usage
 from unbroken.wire import Decoder
 from unbroken.wire.errors import classify_event
 from unbroken.wire.framing import UNREADABLE, Event, Events, join_fields, split_fields
@@ -367,6 +367,7 @@ def _delta(
         raw_finish=raw_finish if finish else None,
         refusal=_string(piece.refusal) if piece.refusal else "",
         media=_media(piece) if piece.audio or piece.images else 0,
+        outputs=_drawn(piece.images) if piece.images else (),
         choice=index,
         model=answer.model or "",
         id=answer.id or "",
@@ -408,6 +409,13 @@ def _media(piece: _Piece) -> int:
     """How many sounds and images a piece holds."""
     images = len(piece.images) if isinstance(piece.images, list) else 0
     return images + (1 if piece.audio else 0)
+
+
+def _drawn(images: Json) -> tuple[Output, ...]:
+    """Pictures beside the words, where OpenRouter and its models put them; each an address, often of its own bytes."""
+    items = [item.get("image_url") for item in images if isinstance(item, dict)] if isinstance(images, list) else []
+    urls = [_string(item.get("url")) for item in items if isinstance(item, dict)]
+    return tuple(Output(kind="image", url=url) for url in urls if url)
 
 
 def _string(value: Json) -> str:

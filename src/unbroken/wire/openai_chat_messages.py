@@ -59,11 +59,12 @@ def read_chat(fields: Mapping[str, bytes]) -> Chat:
     others = [tool for tool in tools if tool not in functions]
     stop = _typed(body, "stop", str, list)
     max_tokens = _typed(body, "max_completion_tokens", int)
+    seed = _typed(body, "random_seed", int)  # as Mistral's callers say it
     choice = body.get("tool_choice")
     form = _typed(body, "response_format", dict)
     known = {
         "max_tokens": _typed(body, "max_tokens", int) if max_tokens is None else max_tokens,
-        "seed": _typed(body, "seed", int),
+        "seed": _typed(body, "seed", int) if seed is None else seed,
         "top_k": _typed(body, "top_k", int),
         "reasoning_effort": _typed(body, "reasoning_effort", str),
         **{name: _typed(body, name, int, float) for name in _NUMBERS},
@@ -101,7 +102,7 @@ _FORMS = frozenset(("text", "json_object", "json_schema"))
 """Forms of an answer that are modelled; `text` is what everybody gives who is told nothing."""
 _PENALTIES = ("presence_penalty", "frequency_penalty")
 _NUMBERS = ("temperature", "top_p", *_PENALTIES)
-_MODELLED = ("messages", "tools", "stop", "parallel_tool_calls", "max_completion_tokens")
+_MODELLED = ("messages", "tools", "stop", "parallel_tool_calls", "max_completion_tokens", "random_seed")
 _SAYS_NOTHING: Mapping[str, Json] = {"logprobs": False, "logit_bias": {}, "modalities": ["text"], "functions": []}
 """Fields that some clients always send, with the values that ask for nothing."""
 

@@ -17,8 +17,9 @@ from typing import Any
 import msgspec
 
 from unbroken.failures import Failure, FailureKind, Fault
-from unbroken.types import Delta, Finish, Json, Request, Response, ToolFragment, Usage, fold
+from unbroken.types import Delta, Finish, Json, Output, Request, Response, ToolFragment, Usage, fold
 from unbroken.wire import Outcome, Writer
+from unbroken.wire.media import address_of
 from unbroken.wire.openai_chat_answer import NAME
 
 __all__ = ["JSON_TYPE", "STREAM_TYPE", "passed_on", "write_failure", "writer"]
@@ -117,6 +118,8 @@ class _Streamed:
             piece["reasoning_content"] = delta.reasoning
         if delta.refusal:
             piece["refusal"] = delta.refusal
+        if delta.outputs:
+            piece["images"] = _write_images(delta.outputs)
         if delta.tool_calls:
             piece["tool_calls"] = [_write_fragment(fragment) for fragment in delta.tool_calls]
         if self._first is None and delta.choice not in self._roles and (piece or delta.finish):
@@ -221,6 +224,8 @@ def _write_choice(index: int, answer: Response) -> Object:
         message["content"] = None
     if answer.reasoning:
         message["reasoning_content"] = answer.reasoning
+    if answer.outputs:
+        message["images"] = _write_images(answer.outputs)
     if answer.tool_calls:
         message["tool_calls"] = [
             {
@@ -232,6 +237,11 @@ def _write_choice(index: int, answer: Response) -> Object:
         ]
     finish = _finish_word(answer) or ("tool_calls" if answer.tool_calls else "stop")
     return {"index": index, "message": message, "logprobs": None, "finish_reason": finish}
+
+
+def _write_images(outputs: Sequence[Output]) -> Json:
+    """What a model drew, as OpenRouter says it: OpenAI's own format has no word for it."""
+    return [{"type": "image_url", "image_url": {"url": address_of(output)}} for output in outputs]
 
 
 def _write_usage(usage: Usage) -> Object:

@@ -35,6 +35,7 @@ from unbroken.wire import Decoder, Format, Outcome, Unsaid, Writer
 from unbroken.wire.errors import classify
 from unbroken.wire.framing import UNREADABLE, Event, Events, join_fields, split_fields
 from unbroken.wire.http import post
+from unbroken.wire.media import in_words
 from unbroken.wire.openai_chat import ask_to_go_on, fault_of, read_fields
 from unbroken.wire.openai_chat_answer import read_json, read_usage
 from unbroken.wire.openai_chat_writer import JSON_TYPE, STREAM_TYPE, passed_on, write_failure
@@ -427,6 +428,7 @@ class _StreamWriter:
         if delta.raw and delta.format == NAME and not delta.body:
             self._first = self._first or delta.raw
             return delta.raw
+        delta = in_words(delta)
         self._usage = delta.usage or self._usage
         self._named = self._named if self._named.id else delta
         if not delta.text and not delta.refusal and delta.finish is None:
@@ -464,7 +466,7 @@ def _write_whole(deltas: Sequence[Delta], outcome: Outcome, *, request: Request)
     answer = fold(list(deltas))
     choices = {}
     for index in sorted({delta.choice for delta in deltas}):
-        of_choice = fold([replace(delta, choice=0) for delta in deltas if delta.choice == index])
+        of_choice = fold([in_words(replace(delta, choice=0)) for delta in deltas if delta.choice == index])
         choices[index] = _write_choice(of_choice, index)
     body = {
         "id": answer.id or f"cmpl-{outcome.request_id}",

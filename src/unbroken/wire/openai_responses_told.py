@@ -18,8 +18,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from unbroken.types import Delta, Finish, Json, Request, ToolFragment, Usage
+from unbroken.types import Delta, Finish, Json, Output, Request, ToolFragment, Usage
 from unbroken.wire.framing import Events
+from unbroken.wire.media import address_of, in_words
 from unbroken.wire.openai_chat_answer import read_json
 from unbroken.wire.openai_responses_messages import NAME
 
@@ -128,6 +129,8 @@ class Told:
         for kind, words in ((_SUMMARY, delta.reasoning), (_TEXT, delta.text), (_REFUSAL, delta.refusal)):
             if words:
                 events += self._add(kind, words)
+        for output in delta.outputs:
+            events += self._draw(output)
         for fragment in delta.tool_calls:
             events += self._call(fragment)
         self._finish = delta.finish or self._finish
@@ -235,6 +238,19 @@ class Told:
     def _where(self, part: _Part) -> Object:
         item_id = "" if self._item is None else str(self._items[self._at].get("id") or "")
         return {"item_id": item_id, "output_index": self._at, part.kind.place: part.at}
+
+    def _draw(self, output: Output) -> Iterator[bytes]:
+        """A picture, as if a tool of the provider's had drawn it: this format knows no other."""
+        inline = address_of(output).partition(";base64,")[2]
+        if not inline:
+            yield from self._add(_TEXT, in_words(Delta(outputs=(output,))).text)
+            return
+        yield from self._close_item()
+        item = {"type": "image_generation_call", "status": "in_progress", "result": None}
+        yield self._open_item(item, "ig")
+        assert self._item is not None
+        self._item["result"] = inline
+        yield from self._close_item()
 
     def _call(self, fragment: ToolFragment) -> Iterator[bytes]:
         """More of a call; its item stays open, for other calls' fragments may come before its last."""
