@@ -12,7 +12,7 @@ from unbroken.core.flight import Emit
 from unbroken.core.sound import Judge
 from unbroken.facts import Progressed
 from unbroken.failures import FailureKind
-from unbroken.policy import Policy, Streaming
+from unbroken.policy import Deadlines, Policy, Streaming
 from unbroken.types import Attempt, Delta, Finish, Fix, Response, Task, Usage, Why
 
 REFUSES = [*opens(), *gives(Delta(refusal="I will not.")), *ends(Finish.STOP)]
@@ -175,6 +175,15 @@ def test_a_job_that_takes_for_ever_ends_with_the_callers_patience() -> None:
     flown = world_of(a=job).fly(task=Task.VIDEO, stream=False, max_tokens=None)
     assert (flown.names, flown.kind) == ("a", FailureKind.DEADLINE)
     assert flown.seconds == pytest.approx(900, abs=1)
+
+
+def test_a_job_has_no_more_time_than_the_operator_gives() -> None:
+    """A route's own total holds for jobs too."""
+    job = [*opens(), *gives(Delta(progress=0.1)), *gives(Delta(progress=0.6), after_s=700.0), *ends()]
+    short = Policy(deadlines=Deadlines(total_s=300.0))
+    flown = world_of(policy=short, a=job).fly(task=Task.VIDEO, stream=False, max_tokens=None)
+    assert flown.kind is FailureKind.DEADLINE
+    assert flown.seconds == pytest.approx(300, abs=1)
 
 
 def test_attempts_say_why() -> None:
