@@ -16,6 +16,7 @@ import argparse
 import base64
 import contextlib
 import gzip
+import itertools
 import json
 import sys
 import time
@@ -23,19 +24,28 @@ import traceback
 import tracemalloc
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache, partial
 from pathlib import Path
 from random import Random
 
 from rich.progress import Progress
 
 from unbroken.failures import Failure
-from unbroken.types import HttpReply, Request, Source, Target, Task
+from unbroken.types import Chat, HttpReply, Message, Request, Target, Task, Text
 from unbroken.wire import FORMATS, Format, Next, format_named
 from unbroken.wire.errors import classify
+from unbroken.work import Film, Picture, Recording, Speech, Texts, Work
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGET = Target(name="t", provider="p", model="m", base_url="https://x.invalid/v1", key="k")
-TASKS = {"embeddings": Task.EMBEDDING, "images": Task.IMAGE, "videos": Task.VIDEO, "audio": Task.TRANSCRIPTION}
+WORKS: dict[Task, Work] = {
+    Task.CHAT: Chat(messages=(Message(role="user", parts=(Text(text="Why?"),)),)),
+    Task.EMBEDDING: Texts(texts=("Why?", "How?")),
+    Task.IMAGE: Picture(prompt="A cat"),
+    Task.VIDEO: Film(prompt="A cat", seconds=4.0),
+    Task.SPEECH: Speech(text="Why?", voice="alloy"),
+    Task.TRANSCRIPTION: Recording(data=b"ID3" + bytes(20), name="a.mp3"),
+}
 SEEDS_MAX = 400
 BYTES_MAX = 200_000
 MEMORY_FACTOR = 60
@@ -126,9 +136,7 @@ def joined(found: list[object] | Failure | str) -> object:
 
 def attack(spoken: Format, data: bytes, *, draw: Random) -> str | None:
     """What is wrong with how this codec takes these bytes; None where nothing is."""
-    task = next((task for word, task in TASKS.items() if word in spoken.name), Task.CHAT)
-    own = Source(spoken.name, {}) if draw.random() < 0.5 else None
-    request = Request(model="m", stream=draw.random() < 0.5, task=task, source=own)
+    request = draw.choice(requests(spoken))
     tracemalloc.reset_peak()
     before, began = tracemalloc.get_traced_memory()[0], time.perf_counter()
     whole = joined(read(spoken, request, packets=[data]))
@@ -147,6 +155,21 @@ def attack(spoken: Format, data: bytes, *, draw: Random) -> str | None:
     if used > 2_000_000 + MEMORY_FACTOR * len(data):
         return f"{used} bytes of memory for {len(data)} bytes"
     return "it took more than a minute" if time.perf_counter() - began > 60 else None
+
+
+@cache
+def requests(spoken: Format) -> list[Request]:
+    """What this format may be asked: by a caller of its own and by others, plain and streamed."""
+    found = []
+    for (task, work), stream in itertools.product(WORKS.items(), (False, True)):
+        request = Request(model="m", stream=stream, task=task, read=partial(lambda work: work, work))
+        with contextlib.suppress(ValueError, KeyError):
+            written = spoken.write_request(request, TARGET)
+            found.append(request)
+            for path in spoken.paths if spoken.read_request is not None else ():
+                heard = spoken.read_request(path.replace("{model}", "m"), written.body)  # type: ignore[misc]
+                found += [heard] if isinstance(heard, Request) and heard.task is task else []
+    return found
 
 
 def formats() -> list[Format]:
