@@ -13,7 +13,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check format cover battery sixteen overhead sim properties fuzz local schema docs api constraints clean
+.PHONY: help run test check format cover battery sixteen overhead observed clients sim ledger million properties fuzz local schema docs screenshots api constraints clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,7 +50,7 @@ run: $(CORE) ## Watch it work: providers fail, requests survive
 	@$(BIN)/unbroken demo $(ARGS)
 
 test: $(DEV) ## Run the tests
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses=auto --dist=loadfile $(ARGS)
 
 check: $(DEV) ## Lint, format and types, without changing anything
 	@$(BIN)/ruff check
@@ -63,6 +63,9 @@ format: $(DEV) ## Format, and fix what can be fixed
 
 docs: $(DEV) ## Rewrite the generated parts of the documentation
 	@$(BIN)/python docs/generate.py
+
+screenshots: $(DEV) ## Draw the pictures of the dashboard anew, in Chromium
+	@$(BIN)/python docs/picture_dashboard.py $(ARGS)
 
 api: $(DEV) ## Rewrite the list of public names, to be committed on purpose
 	@$(BIN)/python tests/test_public_api.py --write
@@ -85,6 +88,12 @@ fuzz: $(DEV) ## Broken bytes at every codec, for ten minutes
 
 sim: $(DEV) ## 100,000 simulated requests through an outage
 	@$(BIN)/python -m unbroken.sim $(ARGS)
+
+ledger: $(DEV) ## The ledger after 10,000 requests with faults, in SQLite and PostgreSQL, to the cent
+	@$(BIN)/python -m pytest -m slow --timeout=600 tests/ledger $(ARGS)
+
+million: $(DEV) ## A million simulated requests on one core, in under two minutes
+	@$(BIN)/python benchmarks/million.py $(ARGS)
 
 local: $(LOCAL) ## Two real models, one killed in the middle of an answer
 	@$(BIN)/python -m pytest -m local --timeout=600 $(ARGS)
@@ -110,6 +119,15 @@ overhead: $(DEV) | build ## What it costs beside nginx, per request and per even
 	  echo 'make overhead needs the programs nginx and wrk (Debian packages of these names)' >&2; exit 1; }
 	@$(BIN)/python "$(SHARED)/perf/overhead.py" --ready-port 4101 --json build/overhead.json \
 	  --cmd 'exec $(BIN)/python benchmarks/overhead_start.py {port}' $(ARGS)
+
+observed: $(DEV) | build ## What ledger, metrics and tracing cost together; fails beyond 25 %
+	$(call need_shared,perf/overhead.py)
+	@command -v nginx >/dev/null && command -v wrk >/dev/null || { \
+	  echo 'make observed needs the programs nginx and wrk (Debian packages of these names)' >&2; exit 1; }
+	@$(BIN)/python benchmarks/observed.py "$(SHARED)/perf/overhead.py" $(ARGS)
+
+clients: $(DEV) | build ## Every client that people use, over a provider that breaks each answer
+	@PYTHONPATH=tests $(BIN)/python -m clients.run $(ARGS)
 
 constraints: ## Pin what a fresh environment gets today, in constraints/dev.txt
 	@rm -rf build/pins && $(PYTHON) -m venv build/pins

@@ -174,7 +174,11 @@ def requests(spoken: Format) -> list[Request]:
 
 def formats() -> list[Format]:
     """Every format there is."""
-    return [format_named(name) for name in FORMATS]
+    return [format_named(name) for name in (*FORMATS, *_ON_PAGES)]
+
+
+_ON_PAGES = ("anthropic_count", "gemini_count", "ollama_generate", "ollama_embedding")
+"""Formats that the gateway has pages for beside the doors of the others."""
 
 
 def hunt(seconds: float, seed: int, *, bodies: list[bytes]) -> Counter[str]:

@@ -96,7 +96,8 @@ WRONG: list[tuple[str, int, str, str]] = [
     (ROUTE.format("openai/a, openai/a"), 3, "routes.fast.targets[1]", "already"),
     (ROUTE.format("vllm"), 3, "routes.fast.targets[0]", "which model of vllm?"),
     (ROUTE.format("openai/"), 3, "routes.fast.targets[0]", "which model of openai?"),
-    ("routes:\n  openai/a: {targets: [openai/b]}", 2, "routes.openai/a", "exactly one target"),
+    ("routes:\n  openai/a: {targets: [openai/b]}", 2, "routes.openai/a", "the first of this route"),
+    ("routes:\n  openai/a: {targets: [openai/b, openai/a]}", 2, "routes.openai/a", "the first of this route"),
     ("routes:\n  ' ': {targets: [openai/b]}", 2, "routes. ", "1 to 256"),
     # safety and the environment
     ("server:\n  host: 0.0.0.0", 2, "server.host", "give `server.keys`"),
@@ -466,6 +467,20 @@ def test_resolve(config: Config, model: str, names: list[str] | None) -> None:
     route = config.resolve(model)
 
     assert (route and [target.name for target in route.targets]) == names
+
+
+def test_a_route_may_be_called_like_its_first_target(tmp_path: Path) -> None:
+    """Who asks for `openai/gpt` by name gets what stands behind it too; who wants exactly that one still can."""
+    text = "routes:\n  openai/gpt: {targets: [openai/gpt, groq/gpt]}\n  two/m: {targets: [two/m, openai/gpt]}\n"
+    config = read(tmp_path, text + "providers:\n  two: {base_url: http://x/v1, keys: [a, b]}\n", OPENAI_API_KEY="k")
+
+    found = [route for name in ("openai/gpt", "two/m") if (route := config.resolve(name)) is not None]
+    assert [[t.name for t in route.targets] for route in found] == [
+        ["openai/gpt", "groq/gpt"], ["two/m#1", "two/m#2", "openai/gpt"],
+    ]  # fmt: skip
+    alone = config.exactly("openai/gpt")
+    assert alone is not None and [target.name for target in alone.targets] == ["openai/gpt"]
+    assert config.exactly("auto") is None
 
 
 def test_explicit_names_keep_limits_and_policy(config: Config) -> None:

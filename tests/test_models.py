@@ -87,9 +87,8 @@ def test_the_shipped_file_is_made_from_the_lists(shared: Path) -> None:
 
     built = runpy.run_path(str(Path(__file__).parents[1] / "docs" / "build_models.py"))["built"]
 
-    assert write_catalog(built(shared / "catalog")) == (
-        Path(unbroken.models.__file__).with_name("models.json.gz").read_bytes()
-    )
+    shipped = Path(unbroken.models.__file__).with_name("models.json.gz").read_bytes()
+    assert gzip.decompress(write_catalog(built(shared / "catalog"))) == gzip.decompress(shipped)
 
 
 # --------------------------------------------------------------------------- names

@@ -7,20 +7,34 @@ in the file, the catalogue's row, and last what is known of the model.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from urllib.parse import quote
 
-from unbroken.catalog import Provider, thinks
-from unbroken.config_shape import ABILITIES, Secret, TargetSection
+from unbroken.catalog import Provider, providers, thinks
+from unbroken.config_shape import ABILITIES, ProviderSection, Secret, TargetSection
 from unbroken.credentials.references import auth_of, reference_of
+from unbroken.model_names import sameness
 from unbroken.models import Model, Models
+from unbroken.policy import NOTHING_FREE, Probing
 from unbroken.price import Price
-from unbroken.types import Target, Task
+from unbroken.types import Allowance, Target, Task
 
-__all__ = ["Account", "able", "missing_options"]
+__all__ = [
+    "ANY",
+    "Account",
+    "able",
+    "alias_problem",
+    "hosting",
+    "missing_options",
+    "path_problem",
+    "probe_warnings",
+    "probing_of",
+]
 
 _BLANK = re.compile(r"\{(\w+)\}")
+ANY = "any"
+"""Stands for every provider, where an open model may be had from any of them."""
 MODEL_BLANK = "model"
 """Stands for the model's name where that is part of an address."""
 
@@ -50,6 +64,9 @@ class Account:
     deadlines: Mapping[str, float] = field(default_factory=dict)
     quota_group: str = ""
     same_target_max: int | None = None
+    limits: Allowance | None = None
+    probe: Probing = field(default_factory=Probing)
+    regions: tuple[str, ...] = ()
 
     @property
     def key_missing(self) -> bool:
@@ -85,6 +102,9 @@ class Account:
                 options=options,
                 may_drop=frozenset(mine.may_drop) or self.row.may_drop,
                 same_target_max=self.same_target_max,
+                limits=mine.limits,
+                key_limits=self.limits,
+                regions=tuple(map(str.lower, mine.regions)) or self.regions or _places(options),
             )
             for number, key in enumerate(keys, start=1)
         )
@@ -98,6 +118,14 @@ class Account:
             return self.models.like(self.row.listed_as, like) or _UNKNOWN
         return self.models.find(self.row.listed_as, model, region=region) or _UNKNOWN
 
+    def hosts(self, model: str) -> str | None:
+        """The name here of an open model that goes by this name somewhere; None where it is not known to be here."""
+        wanted = sameness(model)
+        for mine, other in (*self.model_like.items(), (self.model, self.model)):
+            if mine and wanted == sameness(other):
+                return mine
+        return self.models.hosted(self.row.listed_as, model) if self.models is not None else None
+
     def _capabilities(self, model: str, known: Model) -> frozenset[str]:
         if self.capabilities is not None:
             return self.capabilities
@@ -108,10 +136,53 @@ class Account:
         return able(of_row | thinking | _of_data(known))
 
 
+def hosting(accounts: Iterable[Account], model: str) -> list[tuple[Account, str]]:
+    """Who hosts the open model of this name, and its name there; in the catalogue's order, then the others."""
+    order = {name: at for at, name in enumerate(providers())}
+    ranked = sorted(accounts, key=lambda account: order.get(account.row.name, len(order)))
+    return [(account, name) for account in ranked if (name := account.hosts(model))]
+
+
+def alias_problem(alias: str, name: str, *, routes: Iterable[str], accounts: Iterable[str]) -> str | None:
+    """Why this cannot be another name for that; None where that is a route or a target, and the name is free."""
+    known_routes, known_accounts = list(routes), list(accounts)
+    if alias in {*known_routes, "auto"}:
+        return "there is a route of this name"
+    provider, _, model = name.partition("/")
+    if name in {*known_routes, "auto"} or (model and provider in {*known_accounts, ANY}):
+        return None
+    known = ", ".join([*known_routes, *(f"{account}/MODEL" for account in known_accounts)])
+    return f"`{name}` is no route and no target; known here: {known or 'none'}"
+
+
 def able(capabilities: Iterable[str]) -> frozenset[str]:
     """Capabilities for a target: where none of the abilities is listed, none is ruled out."""
     listed = frozenset(capabilities)
     return listed if not listed or listed & ABILITIES else listed | ABILITIES
+
+
+def probing_of(section: ProviderSection, row: Provider) -> Probing:
+    """How a provider is asked how it is: as its section says, and where that says nothing, as its row does.
+
+    Behind somebody's own address the root of the host need not be the provider's.
+    """
+    moved = bool(section.base_url) and not row.local and row.probe != NOTHING_FREE
+    return replace(Probing(path="" if moved else row.probe), **section.probe)
+
+
+def path_problem(probing: Probing) -> str | None:
+    """What is wrong with where the free question is asked; None where nothing is."""
+    good = probing.path in {"", NOTHING_FREE} or probing.path.startswith("/")
+    return None if good else f"expected a path from the root of the host, such as `/health`, or `{NOTHING_FREE}`"
+
+
+def probe_warnings(account: Account) -> Iterator[str]:
+    """What is set and does nothing."""
+    if account.probe.every_s is not None and account.probe.path == NOTHING_FREE:
+        yield (
+            f"provider {account.name}: `probe.every_s` does nothing, as no question to it is known that is free; "
+            "give `probe.path`"
+        )
 
 
 def missing_options(target: Target, row: Provider) -> list[str]:
@@ -122,6 +193,12 @@ def missing_options(target: Target, row: Provider) -> list[str]:
 
 
 _UNKNOWN = Model()
+
+
+def _places(options: Mapping[str, str]) -> tuple[str, ...]:
+    """Where a provider answers from whose address says so."""
+    place = options.get("region") or options.get("location") or ""
+    return (place.lower(),) if place else ()
 
 
 def _of_data(known: Model) -> frozenset[str]:

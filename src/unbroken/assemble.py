@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from random import Random
-from time import monotonic
+from time import monotonic, time
 
+from unbroken import __version__
 from unbroken.bus import Bus
+from unbroken.cache import Desk, InMemory
+from unbroken.cache.meaning import Meanings, wanted_by
 from unbroken.config import Config
 from unbroken.core.board import Board
+from unbroken.core.limits import Limits
+from unbroken.core.probing import Rounds
+from unbroken.core.spend import Spending
+from unbroken.counting import Counting
 from unbroken.credentials import Credentials
-from unbroken.engine import Engine
-from unbroken.policy import Breaking
+from unbroken.engine import Engine, Memory
+from unbroken.ledger import Keeping, Ledger, LedgerUnavailable, default_url, url_of
+from unbroken.policy import Breaking, Probing, Route
+from unbroken.probes import Prober, posts_of
 from unbroken.sinks.logs import Logs
+from unbroken.sinks.measures import Measures
+from unbroken.sinks.metrics import Metrics
+from unbroken.sinks.sender import Sender
+from unbroken.sinks.traces import Traces
 from unbroken.transport import Connections
 
-__all__ = ["engine"]
+__all__ = ["engine", "follow"]
 
 
 def engine(config: Config, *, seed: int | None = None) -> Engine:
@@ -23,11 +37,154 @@ def engine(config: Config, *, seed: int | None = None) -> Engine:
     draw = Random(seed)
     transport = Connections(answer_bytes_max=int(config.server.response_limit_mb * 1024 * 1024))
     board = Board(draw, _breaking(config), default=config.defaults.breaking)
-    return Engine(
+    flying = Engine(
         board=board, transport=transport, clock=monotonic, bus=Bus([Logs()]), draw=draw, keyring=Credentials()
     )
+    flying.memory = _memory(config, flying)
+    _keep(config, flying)
+    _watch(config, flying, seed=seed)
+    _record(config, flying)
+    _export(config, flying)
+    return flying
+
+
+def follow(flying: Engine, old: Config, *, new: Config) -> None:
+    """Have a running engine go by another configuration; requests under way go on by the old one.
+
+    What cannot be had is raised (MeaningsUnavailable) before anything is changed.  Where the ledger
+    is kept, what is exported and to where, and how large answers may be stay as they are.
+    """
+    flying.memory = _memory_like(flying.memory, config=new, flying=flying)
+    flying.board.follow(_breaking(new), default=new.defaults.breaking, changed=_changed_scopes(old, new))
+    for name, route in new.routes.items():
+        if (before := old.routes.get(name)) is not None and before.policy.budget != route.policy.budget:
+            flying.board.forget_purse(name)
+    if flying.admission is None:
+        _keep(new, flying)
+    else:
+        flying.admission.follow(
+            new.targets, new.budgets, routes=new.routes, spending=lambda: Spending(new.budgets, wall=time)
+        )
+    if (_probing(old), old.targets) != (_probing(new), new.targets):
+        _watch_anew(new, flying)
+    for sink in flying.bus.sinks:
+        if isinstance(sink, Metrics):
+            sink.know(routes=new.routes, targets=new.targets)
+
+
+def _changed_scopes(old: Config, new: Config) -> set[str]:
+    """What is somewhere else now, or goes by another key, under the name that it had."""
+    before, changed = {target.name: target for target in old.targets}, set()
+    for target in new.targets:
+        known = before.get(target.name, target)
+        if (known.base_url, known.format) != (target.base_url, target.format):
+            changed |= {target.endpoint, target.model_scope, target.key_scope, target.quota_scope}
+        elif (known.key, known.credential, known.headers) != (target.key, target.credential, target.headers):
+            changed |= {target.key_scope, target.quota_scope}
+    return changed
+
+
+def _watch_anew(config: Config, flying: Engine) -> None:
+    """Ask providers by another plan."""
+    if isinstance(flying.prober, Prober):
+        flying.prober.stop()
+        flying.bus.remove(flying.prober)
+    flying.prober = None
+    _watch(config, flying, seed=None)
+    flying.start()
 
 
 def _breaking(config: Config) -> Mapping[str, Breaking]:
     """The breaker's policy by target; a target on several routes takes the last one's."""
     return {target.name: route.policy.breaking for route in config.routes.values() for target in route.targets}
+
+
+def _keep(config: Config, flying: Engine) -> None:
+    """What is to be kept from the start; limits that providers tell of are learned without it."""
+    limited = any(target.limits or target.key_limits for target in config.targets)
+    if limited or config.budgets or any(account.limits for account in config.accounts.values()):
+        spending = Spending(config.budgets, wall=time) if config.budgets else None
+        flying.keep(Limits(config.targets), spending=spending, routes=config.routes)
+
+
+def _watch(config: Config, flying: Engine, *, seed: int | None) -> None:
+    """What asks providers how they are, if any is to be asked; by a chance of its own, or it would disturb routing."""
+    if probing := _probing(config):
+        draw = Random(None if seed is None else f"{seed}/probes")
+        rounds = Rounds(posts_of(probing, config.targets), board=flying.board, draw=draw)
+        flying.prober = prober = Prober(flying, rounds, probing=probing)
+        flying.bus.add(prober)
+
+
+def _probing(config: Config) -> Mapping[str, Probing]:
+    """How providers are asked, those that are."""
+    return {name: account.probe for name, account in config.accounts.items() if account.probe.on}
+
+
+def _record(config: Config, flying: Engine) -> None:
+    """What keeps the decision record of each request, where that is wanted; LedgerUnavailable where it cannot be."""
+    wanted = config.ledger
+    if wanted is None or wanted.url == "off":
+        return
+    url = wanted.url or default_url(os.environ)
+    if url is None:
+        raise LedgerUnavailable("there is no home to keep a ledger in: say where with `ledger: PATH`, or `ledger: off`")
+    keeping = Keeping(
+        retention_days=wanted.retention_days, size_mb=wanted.size_mb, queue_max=wanted.queue_max,
+        flush_s=wanted.flush_s,
+    )  # fmt: skip
+    flying.ledger = ledger = Ledger(url_of(url), keeping, clock=flying.clock)
+    flying.counting = Counting(flying.bus, flying.clock, words=wanted.prompts == "text")
+    flying.bus.add(ledger)
+    ledger.start()
+
+
+def _export(config: Config, flying: Engine) -> None:
+    """What sends spans and histograms to a collector, where there is one; by the connections that providers have."""
+    settings = config.exporting
+    if settings.traces is not None:
+        sender = Sender(flying.transport, settings.traces, clock=flying.clock, waiting_max=settings.queue_max)
+        flying.tracing = traces = Traces(settings, sender, clock=flying.clock, wall=time, version=__version__)
+        flying.bus.add(traces)
+    if settings.metrics is not None:
+        sender = Sender(flying.transport, settings.metrics, clock=flying.clock)
+        counts = Metrics(routes=config.routes, targets=config.targets)
+        flying.bus.add(counts)
+        flying.bus.add(Measures(settings, sender, metrics=counts, wall=time, version=__version__))
+
+
+def _memory(config: Config, flying: Engine) -> Desk | None:
+    """What keeps answers, if any route wants that; MeaningsUnavailable where one wants more than is installed."""
+    if not _keeping(config):
+        return None
+    store = InMemory(int(config.server.cache_mb * 1024 * 1024), flying.clock)
+    return Desk(flying, store, meanings=_meanings(config, flying))
+
+
+def _memory_like(memory: Memory | None, *, config: Config, flying: Engine) -> Memory | None:
+    """What keeps answers by this configuration: what did so before, with everything that it knows."""
+    if not isinstance(memory, Desk):
+        return memory or _memory(config, flying)
+    known = memory.meanings
+    if known is not None and known.wanted == wanted_by(_comparing(config)):
+        known.follow(config.resolve)
+    else:
+        memory.meanings = _meanings(config, flying)
+    return memory
+
+
+def _keeping(config: Config) -> list[Route]:
+    """The routes whose answers are kept."""
+    explicit = Route(name="", targets=(), policy=config.defaults)
+    return [route for route in (*config.routes.values(), explicit) if route.policy.cache.on]
+
+
+def _meanings(config: Config, flying: Engine) -> Meanings | None:
+    """What compares questions by their meaning, if any route wants that."""
+    comparing = _comparing(config)
+    return Meanings(flying, comparing, resolve=config.resolve) if comparing else None
+
+
+def _comparing(config: Config) -> list[Route]:
+    """The routes that give the answers to other questions which mean the same."""
+    return [route for route in _keeping(config) if route.policy.cache.semantic.route]

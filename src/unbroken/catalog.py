@@ -50,6 +50,7 @@ class Provider:
     may_drop: frozenset[str] = frozenset()
     listed_as: str = ""
     price: Price | None = None
+    probe: str = ""
     also: tuple[str, ...] = ()
     source: str = ""
     date: Date | None = None

@@ -11,24 +11,38 @@ are put together.  Keys are never part of a repr, a warning or an error.
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from unbroken.accounts import Account, able, missing_options
+from unbroken.accounts import (
+    ANY,
+    Account,
+    able,
+    alias_problem,
+    hosting,
+    missing_options,
+    path_problem,
+    probe_warnings,
+    probing_of,
+)
 from unbroken.catalog import Provider, nearest_provider, providers
+from unbroken.config_budgets import budgets, unpriced
 from unbroken.config_file import ConfigError, Document, Problem
-from unbroken.config_shape import File, ProviderSection, RouteSection, Secret, ServerSection, TargetSection
+from unbroken.config_ledger import LedgerSection, ledger_of
+from unbroken.config_server import Server, server_of
+from unbroken.config_shape import File, ProviderSection, RouteSection, Secret, TargetSection
+from unbroken.config_telemetry import Exporting, MetricsSection, exporting_of
 from unbroken.credentials.references import TOKEN_FILE, hugging_face_file, reference_of
 from unbroken.models import CatalogError, Models
 from unbroken.models import load as load_models
-from unbroken.policy import Policy, Route
+from unbroken.policy import QUALITIES, Policy, Route, SpendLimit
+from unbroken.profiles import PROFILES, Profile
 from unbroken.types import Target, Task
 from unbroken.wire import format_named
 
@@ -52,49 +66,25 @@ _SECRET_PARAMETER = re.compile(r"(^|[-_])(api)?(key|token|secret|sig|signature|p
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Server:
-    """Where the gateway listens, who may use it, and the largest bodies that it takes, in megabytes."""
-
-    host: str = "127.0.0.1"
-    port: int = 4100
-    keys: tuple[str, ...] = field(default=(), repr=False)
-    body_limit_mb: float = 20.0
-    response_limit_mb: float = 32.0
-
-    @property
-    def loopback(self) -> bool:
-        """Whether only this machine can reach it."""
-        if self.host.lower() == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host.strip("[]")).is_loopback
-        except ValueError:
-            return False
-
-    def problem(self) -> str | None:
-        """Why it must not listen like this, and what to do about it; None where it may."""
-        if self.loopback or self.keys:
-            return None
-        return (
-            "listening beyond this machine without keys would let anybody in: give `server.keys` "
-            "(or UNBROKEN_KEYS in the environment), or listen on 127.0.0.1"
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """Everything that was configured, checked and put together.
 
     `targets` are those of all routes and providers, each once, in order of preference;
-    `routes` holds `auto` too, unless there is no target at all.  `source` is the file's
-    path or `environment`; `warnings` is what is allowed but probably not meant.
+    `routes` holds `auto` too, unless there is no target at all.  `aliases` are further names
+    for routes and targets.  `source` is the file's path or `environment`; `warnings` is what
+    is allowed but probably not meant.
     """
 
     server: Server = field(default_factory=Server)
     accounts: Mapping[str, Account] = field(default_factory=dict)
     targets: tuple[Target, ...] = ()
     routes: Mapping[str, Route] = field(default_factory=dict)
+    aliases: Mapping[str, str] = field(default_factory=dict)
     defaults: Policy = field(default_factory=Policy)
+    budgets: tuple[SpendLimit, ...] = ()
+    ledger: LedgerSection | None = None
+    metrics: MetricsSection = field(default_factory=MetricsSection)
+    exporting: Exporting = field(default_factory=Exporting)
     source: str = "environment"
     warnings: tuple[str, ...] = ()
     _explicit: dict[str, Route] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -121,17 +111,29 @@ class Config:
     def resolve(self, model: str) -> Route | None:
         """The route that a request for this model takes; None where there is none.
 
-        A route's name comes first.  `provider/model` is exactly that target, without
-        failover (all keys of the provider count as one, `#2` at the end means the second
-        alone), whether or not a route lists it.
+        An alias's or a route's name comes first; any other `provider/model` is what `exactly` makes of it.
         """
-        if (route := self.routes.get(model) or self._explicit.get(model)) is not None:
+        model = self.aliases.get(model, model)
+        return self.routes.get(model) or self.exactly(model)
+
+    def exactly(self, model: str) -> Route | None:
+        """The target `provider/model` without failover, even where a route has this name; None where there is none.
+
+        All keys of the provider count as one, and `#2` at the end means the second alone; no
+        route need list it.  `any/model` is every host of that open model.
+        """
+        if (route := self._explicit.get(model)) is not None:
             return route
         provider, _, name = model.partition("/")
         account = self.accounts.get(provider)
-        if account is None or not name or len(model) > MODEL_CHARS_MAX:
+        if not name or len(model) > MODEL_CHARS_MAX:
             return None
-        route = Route(name=model, targets=self._exactly(account, name), policy=self.defaults)
+        hosts = hosting(self.accounts.values(), name) if account is None and provider == ANY else []
+        if account is not None:
+            targets = self._exactly(account, name)
+        elif not (targets := tuple(target for host, own in hosts for target in self._known(host, own))):
+            return None
+        route = Route(name=model, targets=targets, policy=self.defaults)
         while len(self._explicit) >= EXPLICIT_MAX:
             self._explicit.pop(next(iter(self._explicit)))
         self._explicit[model] = route
@@ -209,22 +211,32 @@ class _Assembly:
         self.models = self._models()
 
     def config(self, file: File) -> Config:
-        self.server = self._server(file.server)
+        self.server = server_of(file.server, self.document, environ=self.environ)
         for name, section in file.providers.items():
             self._add_account(name, section)
         if not file.providers and not file.routes:
             self._add_accounts_of_environment()
-        defaults = _overridden(Policy(), file.defaults)
-        routes = {name: self._route(name, section, defaults=defaults) for name, section in file.routes.items()}
+        defaults = _overridden(_overridden(Policy(), _profile(file.profile).policy), file.defaults)
+        routes = {name: self._route(name, section, file=file) for name, section in file.routes.items()}
+        self._check_aliases(file, routes)
+        spending = budgets(file.budgets, routes, keys=self.server.keys, document=self.document)
+        ledger = ledger_of(file.ledger, self.document, environ=self.environ)
+        exporting = exporting_of(file.tracing, self.document, environ=self.environ)
         self.document.finish()
         targets = _once([*(t for route in routes.values() for t in route.targets), *self._idle(routes)])
         if targets and "auto" not in routes:
-            routes["auto"] = Route(name="auto", targets=targets, policy=defaults)
+            usual = _profile(file.profile)
+            routes["auto"] = Route(
+                name="auto", targets=targets, strategy=usual.strategy, requirements=usual.requirements,
+                policy=defaults, profile=file.profile or "",
+            )  # fmt: skip
         config = Config(
-            server=self.server, accounts=self.accounts, targets=targets, routes=routes,
-            defaults=defaults, source=self.document.file,
+            server=self.server, accounts=self.accounts, targets=targets, routes=routes, aliases=file.aliases,
+            defaults=defaults, budgets=spending, ledger=ledger, metrics=file.metrics, exporting=exporting,
+            source=self.document.file,
         )  # fmt: skip
-        return replace(config, warnings=(*self.warnings, *_warnings(config, {"auto"} - set(file.routes))))
+        found = (*_warnings(config, {"auto"} - set(file.routes)), *unpriced(spending, routes))
+        return replace(config, warnings=(*self.warnings, *exporting.warnings, *found))
 
     def _models(self) -> Models | None:
         """What is known of models; without it nothing but prices and limits is missing."""
@@ -236,22 +248,6 @@ class _Assembly:
         if problem:
             self.warnings.append(f"{problem}; the catalogue that came with this version is used")
         return models
-
-    # ------------------------------------------------------------------ server
-
-    def _server(self, section: ServerSection) -> Server:
-        keys = tuple(key.value for key in section.keys)
-        if not keys:
-            keys = tuple(filter(None, (key.strip() for key in self.environ.get("UNBROKEN_KEYS", "").split(","))))
-        if not all(key.strip() for key in keys):
-            self.document.problem(("server", "keys"), "a key is empty: that would let anybody in")
-        server = Server(
-            host=section.host, port=section.port, keys=keys,
-            body_limit_mb=section.body_limit_mb, response_limit_mb=section.response_limit_mb,
-        )  # fmt: skip
-        if problem := server.problem():
-            self.document.problem(("server", "host"), problem)
-        return server
 
     # --------------------------------------------------------------- providers
 
@@ -283,9 +279,15 @@ class _Assembly:
             deadlines=section.deadlines,
             quota_group=section.quota_group or "",
             same_target_max=section.same_target_max,
+            limits=section.limits,
+            regions=tuple(map(str.lower, section.regions)),
+            probe=probing_of(section, row),
         )
         for like in section.model_like.values():
             self._check_like(self.accounts[name], like)
+        if problem := path_problem(self.accounts[name].probe):
+            self.document.problem((*path, "probe", "path"), problem)
+        self.warnings.extend(probe_warnings(self.accounts[name]))
         if self.accounts[name].key_missing:
             where = " or ".join(row.key_env)
             self.warnings.append(f"provider {name}: no key found; set {where} in the environment, or give `key`")
@@ -395,10 +397,8 @@ class _Assembly:
 
     # ------------------------------------------------------------------ routes
 
-    def _route(self, name: str, section: RouteSection, *, defaults: Policy) -> Route:
+    def _route(self, name: str, section: RouteSection, *, file: File) -> Route:
         path = ("routes", name)
-        if "/" in name and name.partition("/")[0] in {**self.accounts, **providers()}:
-            self.document.problem(path, "this name already means exactly one target; call the route otherwise")
         if not name.strip() or len(name) > MODEL_CHARS_MAX:
             self.document.problem(path, f"a route's name has 1 to {MODEL_CHARS_MAX} characters")
         targets: list[Target] = []
@@ -409,16 +409,40 @@ class _Assembly:
             targets.extend(found)
         if not section.targets:
             self.document.problem((*path, "targets"), "a route needs at least one target")
+        if problem := self._name_problem(name, targets):
+            self.document.problem(path, problem)
+        if unknown := set(section.requirements) - set(QUALITIES):
+            message = f"unknown; known here: {', '.join(QUALITIES)}"
+            self.document.problem((*path, "requirements", min(unknown)), message)
+        profile = _profile(section.profile or file.profile)
+        defaults = _overridden(_overridden(Policy(), profile.policy), file.defaults)
         return Route(
-            name=name, targets=tuple(targets), strategy=section.strategy, width=section.width,
-            policy=_overridden(defaults, section.policy),
+            name=name, targets=tuple(targets), strategy=section.strategy or profile.strategy, width=section.width,
+            policy=_overridden(defaults, section.policy), requirements=section.requirements or profile.requirements,
+            regions=tuple(map(str.lower, section.regions)), near=tuple(map(str.lower, section.near)),
+            explore_share=section.explore_share, profile=section.profile or file.profile or "",
         )  # fmt: skip
+
+    def _name_problem(self, name: str, targets: Sequence[Target]) -> str | None:
+        """Why a route with these targets cannot be called so; `provider/model` is asked for by its name first."""
+        provider, slash, _ = name.partition("/")
+        taken = slash and provider in {**self.accounts, **providers()}
+        if not (taken and targets) or name == f"{targets[0].provider}/{targets[0].model}":
+            return None
+        return "this name means a target, which has to be the first of this route; or call the route otherwise"
+
+    def _check_aliases(self, file: File, routes: Mapping[str, Route]) -> None:
+        for alias, name in file.aliases.items():
+            if problem := alias_problem(alias, name, routes=routes, accounts=self.accounts):
+                self.document.problem(("aliases", alias), problem)
 
     def _entry(self, entry: TargetSection, path: tuple[str, ...]) -> tuple[Target, ...]:
         provider, slash, model = entry.target.partition("/")
         if not entry.target:  # its absence was reported by the reader
             return ()
         in_file = self.document.has(("providers", provider))
+        if provider == ANY and model and not in_file:
+            return self._hosts(entry, model, path=path)
         if provider in providers() and provider not in self.accounts and not in_file:
             self._add_account(provider, ProviderSection())
         account = self.accounts.get(provider)
@@ -436,6 +460,19 @@ class _Assembly:
         if entry.model_like:
             self._check_like(account, entry.model_like)
         return account.targets(model or account.model, entry)
+
+    def _hosts(self, entry: TargetSection, model: str, *, path: tuple[str, ...]) -> tuple[Target, ...]:
+        """Every provider of the file that hosts this model, or where it lists none, of the environment."""
+        if not self.document.has(("providers",)) and self.models is not None:
+            for row in providers().values():
+                there = row.key_needed and any(self.environ.get(name, "").strip() for name in row.key_env)
+                if there and row.name not in self.accounts and self.models.hosted(row.listed_as, model):
+                    self._add_account(row.name, ProviderSection())
+        found = hosting(self.accounts.values(), model)
+        if not found:
+            known = ", ".join(self.accounts) or "none"
+            self.document.problem(path, f"no provider here is known to host `{model}`; providers here: {known}")
+        return tuple(target for account, name in found for target in account.targets(name, entry))
 
     def _idle(self, routes: Mapping[str, Route]) -> Iterator[Target]:
         """The targets of providers that no route uses, and of those whose model the operator chose."""
@@ -460,6 +497,10 @@ def _overridden(record: Record, overrides: Mapping[str, Any]) -> Record:
         for name, value in overrides.items()
     }
     return replace(record, **new)  # type: ignore[type-var]
+
+
+def _profile(name: str | None) -> Profile:
+    return PROFILES[name] if name else Profile(about="")
 
 
 def _reference_problem(key: str) -> str | None:

@@ -26,10 +26,11 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 import yaml
 
 from unbroken.catalog import nearest
-from unbroken.config_shape import SHORT_FORMS, SHORTHANDS, Rule, Secret, rule_for
+from unbroken.config_shape import MAY_BE_OFF, SHORT_FORMS, SHORTHANDS, Rule, Secret, rule_for
 from unbroken.price import Price
+from unbroken.types import Allowance
 
-__all__ = ["ConfigError", "Document", "Problem"]
+__all__ = ["ConfigError", "Document", "Problem", "explained"]
 
 T = TypeVar("T")
 Path = tuple[str, ...]
@@ -41,7 +42,7 @@ Kind = Any
 Value = Any
 """A value of the kind that was asked for, or `_BAD`."""
 
-_SECTIONS = frozenset({Secret.__module__, Price.__module__})
+_SECTIONS = frozenset({Secret.__module__, Price.__module__, Allowance.__module__})
 """Where the records are defined that are made at once; of others it is kept what was given."""
 
 NESTING_MAX = 32
@@ -94,6 +95,17 @@ class ConfigError(Exception):
     def __init__(self, problems: list[Problem]) -> None:
         super().__init__("\n".join(str(problem) for problem in problems))
         self.problems = problems
+
+
+def explained(problems: list[Problem]) -> str:
+    """Each problem with its place, its line, and a mark under the spot; and how many there are."""
+    lines = []
+    for problem in problems:
+        lines.append(f"error {problem}")
+        if problem.source.strip():
+            number = f"{problem.line:>5} | "
+            lines += [f"{number}{problem.source}", " " * (len(number) - 2) + "| " + " " * (problem.column - 1) + "^"]
+    return "\n".join([*lines, f"{len(problems)} error" + ("" if len(problems) == 1 else "s")])
 
 
 class Document:
@@ -209,7 +221,8 @@ class Document:
         """The fields that are given; a dict by field name."""
         short = SHORT_FORMS.get(shape)
         if short and isinstance(node, yaml.ScalarNode) and not _is_null(node):
-            text = self._scalar(node, str, path=path)
+            off = shape in MAY_BE_OFF and _truth(node.value) is False
+            text = "off" if off else self._scalar(node, str, path=path)
             return _BAD if text is _BAD else {short: text}
         hints, several = _hints(shape), SHORTHANDS.get(shape, {})
         given: dict[str, Any] = {}

@@ -9,6 +9,7 @@ policy field is known here without a change, if its name ends as others of its s
       providers  name -> ProviderSection
       routes     name -> RouteSection -> TargetSection
       defaults   fields of Policy
+      budgets    BudgetSection
 """
 
 from __future__ import annotations
@@ -17,22 +18,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from unbroken.policy import Deadlines, Policy
+from unbroken.policy import EXPLORE_SHARE, Deadlines, Policy, Probing
 from unbroken.price import Price
-from unbroken.types import Task
+from unbroken.profiles import PROFILES
+from unbroken.types import Allowance, Task
 
 __all__ = [
     "ABILITIES",
     "CHOICES",
+    "MAY_BE_OFF",
     "SHORTHANDS",
     "SHORT_FORMS",
+    "BudgetSection",
     "File",
+    "LedgerSection",
+    "MetricsSection",
     "ProviderSection",
     "RouteSection",
     "Rule",
     "Secret",
     "ServerSection",
     "TargetSection",
+    "TracingSection",
     "rule_for",
 ]
 
@@ -55,10 +62,14 @@ class ServerSection:
     """The port to listen at; 0 lets the system choose one."""
     keys: tuple[Secret, ...] = ()
     """The keys that callers must send, as `Authorization: Bearer KEY`. Without any, every caller is let in."""
+    admin_keys: tuple[Secret, ...] = ()
+    """The keys of operators, for status and switches under `/admin`. Without any, nobody is let in there."""
     body_limit_mb: float = 20.0
     """The largest request that is taken from a caller, in megabytes."""
     response_limit_mb: float = 32.0
     """The largest answer that is taken from a provider, in megabytes."""
+    cache_mb: float = 64.0
+    """The most memory that kept answers take, in megabytes; which are kept says each route's `cache`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +123,13 @@ class ProviderSection:
     """How often it is asked again after a failure, in place of what a route's `retries` say."""
     quota_group: str | None = None
     """A name for keys that share one limit: when one of them is out of quota, all are."""
+    limits: Allowance | None = None
+    """What each key (each quota group) may take, of all models together. What a provider says of its limits is
+    learned without this."""
+    probe: Annotated[Mapping[str, Any], Probing] = field(default_factory=dict)
+    """Whether and how it is asked how it is, beside callers' requests."""
+    regions: tuple[str, ...] = ()
+    """Where it answers from, such as `eu-west-1`; the `region` or `location` of its options unless given."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +137,8 @@ class TargetSection:
     """A model at a provider, with what is particular to it in this route."""
 
     target: str
-    """`provider/model`, or a provider that has a `model` of its own."""
+    """`provider/model`, or a provider that has a `model` of its own; `any/model` for every provider here that
+    hosts it, under its name there."""
     weight: float = 1.0
     """Its share of the traffic under `weighted`, shared among its keys."""
     prefix: str | None = None
@@ -134,6 +153,8 @@ class TargetSection:
     """As for its provider; this wins."""
     model_like: str | None = None
     """The known model that this one is, or `provider/model`: its limits, abilities and price are taken."""
+    regions: tuple[str, ...] = ()
+    """As for its provider; these win."""
     auth: str | None = None
     """As for its provider."""
     options: Mapping[str, str] = field(default_factory=dict)
@@ -142,6 +163,25 @@ class TargetSection:
     """As for its provider; these win."""
     deadlines: Annotated[Mapping[str, Any], Deadlines] = field(default_factory=dict)
     """As for its provider; these win."""
+    limits: Allowance | None = None
+    """What each key may take of this model, besides what its provider's `limits` say."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetSection:
+    """So many dollars a day, from midnight to midnight UTC; `route` and `key` say whose."""
+
+    usd_per_day: float
+    """What may be spent on a day."""
+    route: str = ""
+    """The route that it is for; all together unless given."""
+    key: Secret | None = None
+    """The caller's key that it is for, one of `server.keys`; all together unless given."""
+    then: str = "stop"
+    """What follows when it is used up: `stop` refuses (429, `budget_exceeded`), `downgrade` goes on with
+    targets that are cheaper than the route's first, or with the route that `to` names."""
+    to: str = ""
+    """The route that goes on with a `downgrade`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,12 +190,75 @@ class RouteSection:
 
     targets: tuple[TargetSection, ...]
     """Who can answer, in order of preference."""
-    strategy: str = "priority"
-    """How a target is chosen for a request; the others are there for when it fails."""
+    strategy: str | None = None
+    """How a target is chosen for a request; the others are there for when it fails. `priority`, unless the profile
+    says another."""
+    profile: str | None = None
+    """A strategy and a policy for people who want no knobs; whatever is given besides wins."""
+    requirements: Mapping[str, float] = field(default_factory=dict)
+    """How much `cost`, `speed` and `reliability` count, from 0 to 1, where the strategy weighs."""
+    regions: tuple[str, ...] = ()
+    """The only regions that may answer; `eu` holds `eu-west-1` too. Who does not say where it is, may not."""
+    near: tuple[str, ...] = ()
+    """Regions in the order in which `geo` prefers them."""
+    explore_share: float = EXPLORE_SHARE
+    """The share of requests that `best`, `fastest` and `learned` spend on looking at others than the best."""
     width: int = 1
     """How many targets are started at once. A `race` of width 1 starts all of them."""
     policy: Annotated[Mapping[str, Any], Policy] = field(default_factory=dict)
     """How hard to try, where it differs from `defaults`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerSection:
+    """Where a record of every request is kept, and for how long."""
+
+    url: str = field(default="", repr=False)
+    """A file's path, or `postgresql://USER:PASSWORD@HOST/DATABASE`; `off` for no ledger. Unless given, a file in the
+    user's data directory."""
+    retention_days: float = 30.0
+    """How long a request is remembered."""
+    size_mb: float = 1024.0
+    """The most that a file may take, in megabytes: beyond it the oldest requests are forgotten."""
+    prompts: str = "none"
+    """Whether the words of prompts and answers are kept too: `none`, or `text` for the first 20,000 characters of
+    each."""
+    queue_max: int = 10_000
+    """The most requests that wait to be written; beyond it, as when the database is gone, the oldest are dropped."""
+    flush_s: float = 1.0
+    """How long a request waits to be written; so much is lost if the process is killed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsSection:
+    """What Prometheus may scrape at `GET /metrics`."""
+
+    on: bool = True
+    """Whether anything is counted."""
+    open: bool = False
+    """Whether everybody may look; unless set, whoever scrapes shows one of `server.keys`, where there are any."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TracingSection:
+    """Where spans and histograms are sent, by OpenTelemetry's OTLP over HTTP.
+
+    What is not given here is taken from the variables that every OpenTelemetry SDK knows,
+    such as `OTEL_EXPORTER_OTLP_ENDPOINT`.
+    """
+
+    on: bool = True
+    """`false` sends nothing, whatever the environment says."""
+    endpoint: str | None = None
+    """The collector's address, such as `http://127.0.0.1:4318`; without one nothing is sent."""
+    headers: Mapping[str, Secret] = field(default_factory=dict)
+    """Headers that the collector asks for."""
+    service: str | None = None
+    """The `service.name` of all that is sent."""
+    sample_share: float | None = None
+    """The share of traces that is kept, where the caller has not decided; all of them unless given."""
+    propagate: bool = True
+    """Whether providers are told which trace a request belongs to, as a `traceparent` header."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,12 +271,28 @@ class File:
     """The providers by name. A provider of the catalogue need not be listed to be used in a route."""
     routes: Mapping[str, RouteSection] = field(default_factory=dict)
     """The model names that callers use. `auto` is made of all targets unless it is given here."""
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    """Further names that callers may use, each for a route or a target."""
+    profile: str | None = None
+    """The profile of every route that has none of its own."""
     defaults: Annotated[Mapping[str, Any], Policy] = field(default_factory=dict)
     """How hard to try, for every route."""
+    budgets: tuple[BudgetSection, ...] = ()
+    """What may be spent on a day: in all, on a route, or by a caller."""
+    ledger: LedgerSection | None = None
+    """Where a record of every request is kept. `serve` keeps one in the user's data directory unless this says `off`
+    or another place; programs keep none unless it is given."""
+    metrics: MetricsSection = field(default_factory=MetricsSection)
+    """What Prometheus may scrape at `GET /metrics`."""
+    tracing: TracingSection = field(default_factory=TracingSection)
+    """Where spans and histograms are sent, by OpenTelemetry's protocol."""
 
 
-SHORT_FORMS: Mapping[type, str] = {TargetSection: "target"}
+SHORT_FORMS: Mapping[type, str] = {TargetSection: "target", LedgerSection: "url"}
 """Records that may be written as a plain text, and the field that it stands for."""
+
+MAY_BE_OFF = frozenset({LedgerSection})
+"""Records in whose place `off` may stand, which is no text in YAML."""
 
 SHORTHANDS: Mapping[type, Mapping[str, tuple[str, ...]]] = {
     Deadlines: {"read_s": ("first_byte_s", "first_content_s")},
@@ -184,7 +303,21 @@ ABILITIES = frozenset({"tools", "vision", "schema"})
 """The capabilities that a request may need."""
 
 CHOICES: Mapping[str, tuple[str, ...]] = {
-    "strategy": ("priority", "round-robin", "weighted", "random", "race"),
+    "strategy": (
+        "priority",
+        "round-robin",
+        "weighted",
+        "best",
+        "random",
+        "cheapest",
+        "fastest",
+        "least-busy",
+        "race",
+        "hedge",
+        "geo",
+        "learned",
+    ),
+    "profile": tuple(PROFILES),
     "rescue": ("continue", "restart-if-unseen", "error"),
     "tool_calls": ("whole", "live"),
     "on_refusal": ("return", "failover"),
@@ -196,6 +329,9 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "capabilities": ("tools", "vision", "schema", "audio", "reasoning", "local"),
     "period": ("day", "week", "month"),
     "tasks": tuple(task.value for task in Task),
+    "prompts": ("none", "text"),
+    "when": ("always", "deterministic"),
+    "then": ("stop", "downgrade"),
 }
 """The words that are allowed, by the field that they stand in."""
 
@@ -238,6 +374,8 @@ _NOT_NEGATIVE = Rule(least=0.0)
 
 _RULES: Mapping[str, Rule] = {
     "port": Rule(least=0.0, most=65535.0),
+    "retention_days": _POSITIVE,
+    "queue_max": _ONE,
     "width": _ONE,
     "ratio": _SHARE,
     "jitter": _SHARE,
@@ -248,8 +386,22 @@ _RULES: Mapping[str, Rule] = {
     "samples_min": _ONE,
     "slow_factor": _ONE,
     "context_tokens": _ONE,
+    "cost": _SHARE,
+    "speed": _SHARE,
+    "reliability": _SHARE,
     "base_s": _NOT_NEGATIVE,
+    "start_s": _NOT_NEGATIVE,
+    "share": _SHARE,
+    "streams": _SHARE,
     "ramp_s": _NOT_NEGATIVE,
+    "stale_s": _NOT_NEGATIVE,
+    "every_s": Rule(least=5.0),
+    "similarity_min": _SHARE,
+    "requests_per_min": _ONE,
+    "tokens_per_min": _ONE,
+    "requests_per_day": _ONE,
+    "concurrent_max": _ONE,
+    "usd_per_day": _POSITIVE,
 }
 """Fields whose bounds their names do not tell."""
 

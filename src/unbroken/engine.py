@@ -1,59 +1,93 @@
 """Drives flights with asyncio: runs their commands, feeds them signals.
 
-The engine decides nothing.  A `Drive` is one flight under way: it holds the timer and the
-attempts' connections, and tells a `Caller` what to show.  Everything happens in callbacks
-of the event loop; no task belongs to a request.
+The engine decides nothing.  A `Pilot` drives one flight: it holds the timer and the attempts'
+connections, and tells a `Caller` what to show.  On routes that keep answers the cache is asked
+before anybody takes off.  Everything happens in callbacks of the event loop; no task belongs
+to a request.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping
+from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
 from itertools import count
 from random import Random
 from typing import Protocol
 
+from unbroken.admission import Admission
 from unbroken.bus import Bus
 from unbroken.core.board import Board
 from unbroken.core.flight import NEVER, Abandon, Command, Emit, Finished, Flight, Launch, Note
-from unbroken.core.lineup import line_up
+from unbroken.core.limits import Limits
+from unbroken.core.lineup import Unable, line_up
+from unbroken.core.spend import Spending
 from unbroken.core.strategies import Draw
-from unbroken.facts import LeftOut
+from unbroken.counting import Counting
+from unbroken.drives import Caller, Drive
+from unbroken.facts import LeftOut, LimitsTold
 from unbroken.failures import Failure, FailureKind, Scope
 from unbroken.leg import Leg
 from unbroken.policy import Route
-from unbroken.ports import Clock, Keyring, Transport
+from unbroken.ports import Clock, Keyring, Tracing, Transport
 from unbroken.soundness import judge_for
-from unbroken.types import Attempt, Delta, Fix, HttpRequest, Request, Target
+from unbroken.types import Attempt, Delta, Fix, HttpRequest, Json, Request, Target
 from unbroken.wire import Format, format_for
+from unbroken.wire.allowance import readings
 from unbroken.wire.fixes import adapted, fix_for
 
-__all__ = ["Caller", "Drive", "Engine", "Finished"]
+__all__ = ["Books", "Caller", "Drive", "Engine", "Finished", "Memory"]
 
 _FIXABLE = frozenset((FailureKind.REQUEST, FailureKind.UNSUPPORTED, FailureKind.CONTEXT_LENGTH, FailureKind.QUOTA))
 """Kinds for which a change of the request may help."""
 
 
+NOBODY: Mapping[str, str] = {}
+"""No target is barred."""
 KEY_AGAIN_S = 30.0
 """For how long a refused key rests that is kept elsewhere: a newer one may be there any moment."""
 
 
-class Caller(Protocol):
-    """Told what to show, and how it ended."""
+class Memory(Protocol):
+    """Knows answers that were given before."""
 
-    def show(self, deltas: Sequence[Delta]) -> None:
-        """The next of the answer."""
+    def fly(self, request: Request, route: Route, *, caller: Caller, flight_id: str) -> Drive | None:
+        """Answer from memory, or see to it that the answer is remembered; None where neither may be."""
         ...
 
-    def finish(self, end: Finished) -> None:
-        """The end; nothing follows."""
+
+class Aside(Protocol):
+    """What goes on beside requests."""
+
+    def start(self) -> None:
+        """Begin, in the event loop; a second time does nothing."""
+        ...
+
+    def stop(self) -> None:
+        """End."""
+        ...
+
+
+class Books(Protocol):
+    """Keeps the decision record of each request; a sink beside."""
+
+    def find(self, request: str) -> Future[dict[str, Json] | None]:
+        """A request's record as plain values; None where it is unknown.  Holds the error where nobody can say."""
+        ...
+
+    def latest(self, most: int, *, since: float = 0.0, route: str = "") -> Future[list[dict[str, Json]]]:
+        """The latest requests, since a moment (seconds since 1970), of a route: plain values without attempts."""
+        ...
+
+    def state(self) -> dict[str, Json]:
+        """Where they are kept, and how much waits (`queued`), was `written` and was `dropped`."""
         ...
 
 
 class Engine:
-    """What all requests share: the board, the transport, the clock, chance."""
+    """What all requests share: the board, the transport, the clock, chance, and perhaps a memory of answers."""
 
     def __init__(
         self, *, board: Board, transport: Transport, clock: Clock, bus: Bus, draw: Random,
@@ -61,37 +95,95 @@ class Engine:
     ) -> None:  # fmt: skip
         self.board, self.transport, self.clock, self.bus = board, transport, clock, bus
         self.keyring = keyring
+        self.memory: Memory | None = None
+        self.admission: Admission | None = None
+        self.counting: Counting | None = None
+        self.ledger: Books | None = None
+        self.tracing: Tracing | None = None
+        self.prober: Aside | None = None
         self._draw = draw
         self._tickets: dict[str, count[int]] = {}
 
     def fly(self, request: Request, route: Route, *, caller: Caller, flight_id: str) -> Drive:
         """Begin a request; the caller is told of its answer from the event loop."""
+        if self.counting is not None:
+            caller = self.counting.begun(request, route, caller=caller, flight_id=flight_id)
+        if route.policy.cache.ttl_s is not None and self.memory is not None:
+            remembered = self.memory.fly(request, route, caller=caller, flight_id=flight_id)
+            if remembered is not None:
+                return remembered
+        return self.take_off(request, route, caller=caller, flight_id=flight_id)
+
+    def take_off(self, request: Request, route: Route, *, caller: Caller, flight_id: str) -> Drive:
+        """Begin a request whose answer nobody remembers, as soon as it may begin."""
+        if self.admission is not None:
+            return self.admission.fly(request, route, caller=caller, flight_id=flight_id)
+        return self.begin(request, route, caller=caller, flight_id=flight_id)
+
+    def begin(
+        self, request: Request, route: Route, *, caller: Caller, flight_id: str, barred: Mapping[str, str] = NOBODY
+    ) -> Drive:  # fmt: skip
+        """Let a request fly; `barred` are targets that it must not go to, with the reason in words."""
         now = self.clock()
         ticket = 0 if route.strategy == "priority" else next(self._tickets.setdefault(route.name, count()))
-        sayings = _Sayings(request)
+        if self.counting is not None:
+            request = self.counting.counted(request)
+        sayings = _Sayings(request, self.counting)
         draw = Draw(ticket, self._draw)
-        lineup = line_up(request, route, board=self.board, now=now, draw=draw, unable=sayings.unable)
+        unable = _unable(sayings, barred) if barred else sayings.unable
+        lineup = line_up(request, route, board=self.board, now=now, draw=draw, unable=unable)
         judge = judge_for(request, route.policy)
         flight = Flight(
             request, lineup, flight_id=flight_id, route=route, board=self.board, draw=self._draw, judge=judge
         )
-        drive = Drive(self, flight, sayings=sayings, caller=caller)
-        drive.begin(now)
-        return drive
+        pilot = Pilot(self, flight, sayings=sayings, caller=caller)
+        pilot.begin(now)
+        return pilot
+
+    def keep(
+        self, limits: Limits, *, spending: Spending | None = None, routes: Mapping[str, Route] | None = None
+    ) -> Admission:  # fmt: skip
+        """From now on see to it that these limits and budgets are kept; `routes` are where budgets may lead to."""
+        self.admission = Admission(
+            self.begin, board=self.board, clock=self.clock, bus=self.bus, limits=limits, spending=spending,
+            routes=routes,
+        )  # fmt: skip
+        return self.admission
+
+    def told(self, attempt: Attempt, headers: Mapping[str, str], *, flight: str) -> None:
+        """An answer came with headers that tell how much its provider still takes."""
+        admission, now = self.admission, self.clock()
+        if admission is not None and not admission.limits.listens(attempt.target, now):
+            return
+        if found := readings(headers):
+            admission = admission or self.keep(Limits())
+            admission.told(LimitsTold(now, flight, attempt.number, attempt.target, found))
+
+    def start(self) -> None:
+        """Begin what goes on beside requests, in the event loop; without this it begins with the first request."""
+        if self.prober is not None:
+            self.prober.start()
 
     async def close(self) -> None:
         """Hand over the last facts, close the connections."""
-        self.bus.flush()
+        if self.prober is not None:
+            self.prober.stop()
+        await self.bus.close()
         await self.transport.close()
+
+
+def _unable(sayings: _Sayings, barred: Mapping[str, str]) -> Unable:
+    """Why a target is not to be asked, or cannot be."""
+    return lambda target: barred.get(target.name) or sayings.unable(target)
 
 
 class _Sayings:
     """A request in the words of each target whose format is not the caller's, written once."""
 
-    __slots__ = ("_written", "request")
+    __slots__ = ("_counting", "_written", "request")
 
-    def __init__(self, request: Request) -> None:
-        self.request = request
+    def __init__(self, request: Request, counting: Counting | None) -> None:
+        self.request, self._counting = request, counting
         self._written: dict[str, HttpRequest] = {}
 
     def unable(self, target: Target) -> str | None:
@@ -104,7 +196,7 @@ class _Sayings:
         if request.source is not None and request.source.format == spoken.name:
             return None
         try:
-            self._written[target.name] = spoken.write_request(request, target)
+            self._written[target.name] = spoken.write_request(self._wording(target), target)
         except ValueError as error:
             return f"cannot be asked this: {error}"
         return None
@@ -113,12 +205,15 @@ class _Sayings:
         """The request of this attempt; `target` may hold a newer key than the attempt's."""
         known = self._written.pop(target.name, None)
         if known is None or attempt.continuation is not None or target is not attempt.target:
-            known = spoken.write_request(self.request, target, continuation=attempt.continuation)
+            known = spoken.write_request(self._wording(target), target, continuation=attempt.continuation)
         return known if attempt.fix is None else adapted(known, attempt.fix)
 
+    def _wording(self, target: Target) -> Request:
+        return self.request if self._counting is None else self._counting.wording(self.request, target)
 
-class Drive:
-    """One flight under way.  `left_out` is what targets were not told for want of words, by their names."""
+
+class Pilot:
+    """Drives one flight."""
 
     __slots__ = ("_caller", "_engine", "_legs", "_request", "_sayings", "_sent", "_timer", "_timer_at", "flight",
                  "left_out")  # fmt: skip
@@ -174,6 +269,8 @@ class Drive:
                     self._hang_up(command.number)
                 case Finished():
                     self._caller.finish(command)
+                    if self._engine.admission is not None:
+                        self._engine.admission.freed()
         self._rearm(now)
 
     def _launch(self, attempt: Attempt) -> None:
@@ -222,6 +319,8 @@ class Drive:
             fact = LeftOut(now, self.flight.id, attempt.number, attempt.target, written.unsaid)
             self._engine.bus.publish(fact)
         self._sent[leg.attempt.number] = leg.sent = written
+        if (tracing := self._engine.tracing) is not None:
+            written = tracing.marked(written, self.flight.id, number=leg.attempt.number)
         leg.exchange = self._engine.transport.send(written, leg)
 
     def _refuse(self, number: int, failure: Failure) -> None:
@@ -260,12 +359,21 @@ class Drive:
         leg.exchange = self._engine.transport.send(request, leg)
 
     def connected(self, number: int) -> None:
-        """The attempt's request is on its way."""
-        self.flight.connected(number, self._engine.clock())
+        """The attempt's request is on its way; the limit for its first byte may be the earlier one."""
+        now = self._engine.clock()
+        self.flight.connected(number, now)
+        self._rearm(now)
+
+    def told(self, number: int, headers: Mapping[str, str]) -> None:
+        """The answer says how much its provider still takes."""
+        if (leg := self._legs.get(number)) is not None:
+            self._engine.told(leg.attempt, headers, flight=self.flight.id)
 
     def opened(self, number: int) -> None:
         """A good status came; every limit only moves later, so the alarm may stay."""
         self._sent.pop(number, None)
+        if self._request.counted and self._engine.counting is not None:
+            self._engine.counting.opened(self._legs[number].attempt)
         self.flight.opened(number, self._engine.clock())
 
     def arrived(self, number: int, deltas: list[Delta]) -> None:
@@ -284,6 +392,8 @@ class Drive:
                 return replace(failure, fix=Fix(key=True), scope=Scope.NONE)
             return replace(failure, cool_s=KEY_AGAIN_S)
         fix = fix_for(failure, sent, target=target) if failure.kind in _FIXABLE else None
+        if fix is None and self._request.counted and self._engine.counting is not None:
+            fix = self._engine.counting.fix(failure, target)
         return failure if fix is None else replace(failure, fix=fix, scope=Scope.NONE)
 
     def ended(self, number: int) -> None:
@@ -302,3 +412,5 @@ class Drive:
         self._hang_up(number)
         now = self._engine.clock()
         self.run(self.flight.failed(number, failure, now=now), now)
+        if self._engine.admission is not None:
+            self._engine.admission.freed()

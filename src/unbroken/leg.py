@@ -16,6 +16,7 @@ from unbroken.failures import Failure, FailureKind
 from unbroken.ports import Exchange
 from unbroken.types import Attempt, Delta, HttpReply, HttpRequest, Request
 from unbroken.wire import Decoder, Format, Next
+from unbroken.wire.allowance import LIMIT_HEADERS
 from unbroken.wire.media import follow, is_home
 
 __all__ = ["Leg", "Signals"]
@@ -46,6 +47,8 @@ class Signals(Protocol):
     """Whom a leg tells what happened."""
 
     def connected(self, number: int) -> None: ...
+
+    def told(self, number: int, headers: Mapping[str, str]) -> None: ...
 
     def opened(self, number: int) -> None: ...
 
@@ -159,6 +162,8 @@ class Leg:
 
     def opened(self, status: int, headers: Mapping[str, str]) -> None:
         self._status, self._headers = status, headers
+        if not LIMIT_HEADERS.isdisjoint(headers):
+            self._drive.told(self.attempt.number, headers)
         if status in self._format.good:
             self._decoder = decoder = self._new_decoder()
             if (head := getattr(decoder, "head", None)) is not None:

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from unbroken.model_names import PARTNERS, Spelling, candidates
+from unbroken.model_names import PARTNERS, Spelling, candidates, own_name, sameness
 from unbroken.price import UNPRICED, Price
 
 __all__ = [
@@ -146,6 +146,11 @@ class Models:
                 can=paid.can, cannot=paid.cannot, price=Price(input_usd=0.0, output_usd=0.0), source=paid.source,
             )  # fmt: skip
         return found or (self._named(provider, base) if mark else None)
+
+    def hosted(self, provider: str, name: str) -> str | None:
+        """What the open model of this name (at any host) is called at this provider; None where it is not there."""
+        wanted = sameness(name)
+        return own_name(provider, (listed for listed in self.of(provider) if sameness(listed) == wanted))
 
     def like(self, provider: str, name: str) -> Model | None:
         """The model that an operator means: by its name at this provider, or as `provider/model`."""

@@ -11,14 +11,20 @@ from dataclasses import dataclass, field, replace
 from unbroken.types import Request, Target, Task, record
 
 __all__ = [
+    "NOTHING_FREE",
     "Breaking",
     "Budget",
+    "Caching",
     "Deadlines",
     "Hedging",
     "Limits",
     "Policy",
+    "Probing",
+    "Queueing",
     "Retries",
     "Route",
+    "Semantic",
+    "SpendLimit",
     "Streaming",
 ]
 
@@ -44,6 +50,10 @@ SEEN_MIN = 20
 """Answers after which a 95th percentile means something."""
 SEEN_FACTOR = 3.0
 """A target that was seen to need x seconds (95th percentile) gets at least three times x."""
+QUALITIES = ("cost", "speed", "reliability")
+"""What requirements can be about."""
+EXPLORE_SHARE = 0.02
+"""One request in fifty finds out how the others are by now; more would be noticed by the callers."""
 
 BASE_S: Mapping[str, tuple[float, float, float]] = {
     "chat_short": (5.0, 10.0, 15.0),
@@ -215,6 +225,37 @@ class Breaking:
     """Of the traffic, right after a good probe."""
 
 
+NOTHING_FREE = "none"
+"""In place of a path: nothing that costs nothing says how the provider is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probing:
+    """How a provider is asked whether it is well, beside what its callers see of it; off unless something is set.
+
+    What is asked costs nothing: the list of models, or what `path` names.  `billed` sends a
+    request for one word as well, and only when a breaker is about to let one request through.
+    """
+
+    every_s: float | None = None
+    """How often the free question is asked. Without it none is."""
+    path: str = ""
+    """Where it is asked, by GET, from the root of the provider's host: `/health`. The list of models unless given;
+    `none` where there is nothing that costs nothing."""
+    billed: bool = False
+    """Whether one word is asked for in place of the caller's request that would find out whether a model is back."""
+    jitter: float = 0.2
+    """By how much each interval is longer or shorter, so that gateways that start together do not ask together."""
+    timeout_s: float = 10.0
+    """How long a free question may take; a word is given as long as short requests are."""
+    idle_s: float = 900.0
+    """Nothing is asked of a provider that no caller has wanted for so long."""
+
+    @property
+    def on(self) -> bool:
+        return self.every_s is not None or self.billed
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
     """Retries and hedges as a share of traffic.
@@ -246,6 +287,70 @@ class Streaming:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Semantic:
+    """Answers to other questions that mean the same.
+
+    route: a route for embeddings, or `local` for the small model that comes with the extra
+    `semantic`; None is off.  Questions whose vectors' cosine is at least `similarity_min`
+    count as the same, if everything else about the two requests is.
+    """
+
+    route: str | None = None
+    similarity_min: float = 0.95
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caching:
+    """Which answers are kept, and for how long; none unless `ttl_s` is set.
+
+    An answer is given again for `ttl_s`; for `stale_s` beyond that only where nobody can give
+    another one: at once where everybody rests, else when the last one has failed, or when
+    nothing came within `stale_after_s`.  `when: deterministic` keeps only what was asked for
+    at temperature 0 or with a seed.  Conversations with `tools` are left out unless that is
+    set; `per_key` keeps the answers of callers with different keys apart.
+    """
+
+    ttl_s: float | None = None
+    stale_s: float = 0.0
+    stale_after_s: float | None = None
+    when: str = "always"
+    tools: bool = False
+    per_key: bool = False
+    tasks: tuple[Task, ...] = (Task.CHAT, Task.EMBEDDING)
+    semantic: Semantic = field(default_factory=Semantic)
+
+    @property
+    def on(self) -> bool:
+        return self.ttl_s is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queueing:
+    """Who waits when every target that could answer has no room: a limit is reached, or it is overloaded."""
+
+    waiting_max: int = 100
+    """How many requests of a route may wait; 0 turns away at once."""
+    wait_s: float = 10.0
+    """The longest wait, which is also never more than half of the request's `total_s`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpendLimit:
+    """So many dollars a day (UTC) for the requests of a route, or of a caller's key, or of both together.
+
+    `route` and `asker` (a hash of the key) are empty where they do not matter.  `then` is
+    `stop`, or `downgrade`: to another route (`to`), or to targets cheaper than the route's first.
+    """
+
+    name: str
+    usd_per_day: float
+    route: str = ""
+    asker: str = ""
+    then: str = "stop"
+    to: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """Everything a route says about how hard to try."""
 
@@ -255,6 +360,8 @@ class Policy:
     breaking: Breaking = field(default_factory=Breaking)
     budget: Budget = field(default_factory=Budget)
     stream: Streaming = field(default_factory=Streaming)
+    cache: Caching = field(default_factory=Caching)
+    queue: Queueing = field(default_factory=Queueing)
     on_refusal: str = "return"
     """`return` hands a content-policy refusal to the caller; `failover` asks the next target, as long as
     nothing of an answer was shown."""
@@ -273,6 +380,11 @@ class Route:
     """A model name that callers use, the targets behind it in order of preference, and how to choose.
 
     `width` is how many targets are started at once: 1 as a rule, more for a race.
+    `requirements` says how much cost, speed and reliability count (0 to 1) for strategies
+    that weigh; none is the strategy's own way.  `regions` are the only ones that may answer,
+    `near` the ones to prefer, the nearest first; `eu` holds `eu-west-1` too.  Strategies that
+    learn spend `explore_share` of the requests on looking at others than the best.  `profile`
+    is where strategy and policy come from, for people to read.
     """
 
     name: str
@@ -280,3 +392,8 @@ class Route:
     strategy: str = "priority"
     width: int = 1
     policy: Policy = field(default_factory=Policy)
+    requirements: Mapping[str, float] = field(default_factory=dict)
+    regions: tuple[str, ...] = ()
+    near: tuple[str, ...] = ()
+    explore_share: float = EXPLORE_SHARE
+    profile: str = ""

@@ -7,13 +7,13 @@ so that an attempt needs no task of its own.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from unbroken.facts import Fact
 from unbroken.failures import Failure
 from unbroken.types import HttpRequest, Target
 
-__all__ = ["Clock", "Exchange", "Keyring", "Listener", "Sink", "Transport"]
+__all__ = ["Clock", "Draining", "Exchange", "Keyring", "Listener", "Sink", "Tracing", "Transport"]
 
 
 class Clock(Protocol):
@@ -107,4 +107,25 @@ class Sink(Protocol):
 
     def write(self, facts: list[Fact]) -> None:
         """Take a batch."""
+        ...
+
+
+@runtime_checkable
+class Draining(Protocol):
+    """A sink that sends on what it was told, and has to be given time for the last of it."""
+
+    async def drain(self) -> None:
+        """Send what there is, for a bounded time."""
+        ...
+
+
+class Tracing(Protocol):
+    """Knows which trace a request belongs to."""
+
+    def join(self, flight: str, headers: Mapping[str, str]) -> None:
+        """A request came in with these headers; its caller may have a trace of its own."""
+        ...
+
+    def marked(self, request: HttpRequest, flight: str, *, number: int) -> HttpRequest:
+        """The request of an attempt as its provider is to get it."""
         ...

@@ -30,6 +30,7 @@ from unbroken.work import (
 )
 
 __all__ = [
+    "Allowance",
     "Attempt",
     "Bytes",
     "Chat",
@@ -125,21 +126,33 @@ class Request:
     prompt in bytes of JSON, `max_tokens` the caller's own limit, `needs` the capabilities
     without which a target cannot answer (`tools`, `vision`, `schema`), `choices` how many
     answers, `thinks` whether the caller asked for more thinking than a little.  `work` and
-    `chat` read the rest when a target of another format asks for it.
+    `chat` read the rest when a target of another format asks for it.  `asker` says whose request
+    it is where that matters (a hash of the key), `caller` whom of those behind one key.
+    `include_usage` is whether the caller of a stream wants its tokens counted, `counted` whether we do.
+    `cache` is `no-cache` where only a fresh answer will do, `no-store` where nothing may be kept of it either.
     """
 
     model: str
     task: Task = Task.CHAT
     stream: bool = False
     include_usage: bool = False
+    counted: bool = False
     prompt_chars: int = 0
     max_tokens: int | None = None
     choices: int = 1
     thinks: bool = False
     temperature: float | None = None
     needs: frozenset[str] = frozenset()
+    asker: str = ""
+    caller: str = ""
+    cache: str = ""
     source: Source | None = None
     read: Callable[[], Work] | None = None
+
+    def asked_by(self, asker: str) -> Request:
+        """The same request, with whose it is; only for one that nobody else has seen yet."""
+        object.__setattr__(self, "asker", asker)
+        return self
 
     @property
     def work(self) -> Work:
@@ -305,6 +318,20 @@ def _fold_calls(deltas: list[Delta]) -> tuple[ToolCall, ...]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Allowance:
+    """What a key may take; what is not given is learned from the provider, or unlimited."""
+
+    requests_per_min: int | None = None
+    """Requests in any minute."""
+    tokens_per_min: int | None = None
+    """Tokens in any minute, in and out."""
+    requests_per_day: int | None = None
+    """Requests in any 24 hours."""
+    concurrent_max: int | None = None
+    """Requests under way at the same time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """One way to get an answer: a provider, a model there, and a key to it.
 
@@ -323,6 +350,9 @@ class Target:
     (`region`, `api_version`).  `may_drop` names what may be left out of a request where the
     format has no word for it (`seed`; `*` for everything), instead of not asking it at all.
     `same_target_max` is how often it is asked again, where it is not as the route says.
+    `regions` names where it answers from (`eu-west-1`); none means that it is not known.
+    `limits` is what its key may take of this model, `key_limits` what it may take of all
+    models together; keys of one quota group share both.
     """
 
     name: str
@@ -346,6 +376,9 @@ class Target:
     options: Mapping[str, str] = field(default_factory=dict)
     may_drop: frozenset[str] = frozenset()
     same_target_max: int | None = None
+    regions: tuple[str, ...] = ()
+    limits: Allowance | None = None
+    key_limits: Allowance | None = None
 
     def __repr__(self) -> str:
         """The name and the address; never the key."""

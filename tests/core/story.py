@@ -12,6 +12,7 @@ from unbroken.facts import (
     AttemptAnswered,
     AttemptFailed,
     AttemptStarted,
+    FirstContent,
 )
 from unbroken.failures import Failure, FailureKind
 from unbroken.policy import Breaking
@@ -58,3 +59,21 @@ class Story:
 
     def obstacle(self, target: Target = A) -> str | None:
         return self.board.obstacle(target, self.now)
+
+
+def started(
+    board: Board, target: Target = A, *, flight: str, at: float = START, stream: bool = True, chars: int = 0,
+    route: str = "r",
+) -> None:  # fmt: skip
+    """An attempt is under way."""
+    board.fold(AttemptStarted(at, flight, 1, target, Why.FIRST, stream, chars, route))
+
+
+def said(  # noqa: PLR0913 - a test says what it is about and leaves the rest
+    board: Board, target: Target, first_s: float, *, rest_s: float = 0.0, flight: str = "f", at: float = START,
+    usage: Usage | None = None, chars: int = 0, route: str = "r",
+) -> None:  # fmt: skip
+    """A stream that began at this time, came after `first_s` and ended well; the clock of the facts stands still."""
+    started(board, target, flight=flight, at=at, chars=chars, route=route)
+    board.fold(FirstContent(at, flight, 1, target, first_s))
+    board.fold(AttemptAnswered(at, flight, 1, target, first_s, first_s + rest_s, True, usage))

@@ -9,8 +9,9 @@ import pytest
 from core.story import A, Story
 from core.world import HANGS, START, World, begins, fail, opens, says, target_named
 from unbroken.core import board as board_module
-from unbroken.core.board import COOL_S_MAX, Board
+from unbroken.core.board import Board
 from unbroken.core.breaker import State
+from unbroken.core.scopes import COOL_S_MAX
 from unbroken.facts import (
     AttemptAnswered,
     AttemptFailed,

@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from core.world import World, fail
-from unbroken.core.lineup import Lineup, incapable, line_up
+from core.world import START, World, fail, says
+from unbroken.core.lineup import Lineup, incapable, line_up, roomier
 from unbroken.core.strategies import Draw
+from unbroken.facts import Decided
 from unbroken.failures import FailureKind
 from unbroken.types import Request, Task
 
@@ -85,3 +86,115 @@ def test_only_what_is_certainly_too_long_is_ruled_out(chars: int, tokens: int | 
     reason = incapable(Request(model="auto", prompt_chars=chars), world.target("a"))
     assert (reason is None) is fits
     assert fits or reason == "its window of 1000 tokens is too short"
+
+
+@pytest.mark.parametrize(
+    ("regions", "order"), [((), "a b c"), (("eu",), "b"), (("us", "eu"), "a b"), (("eu-west-1",), "b"), (("asia",), "")]
+)
+def test_only_the_named_regions_may_answer(regions: tuple[str, ...], order: str) -> None:
+    """Not even as a last resort is anybody else asked, nor one who does not say where it is."""
+    world = World("a b c", regions=regions)
+    world.change("a", regions=("us-east-1",))
+    world.change("b", regions=("eu-west-1",))
+    lineup = lined_up(world)
+    assert (names(lineup.order), lineup.resting) == (order, ())
+    if regions == ("us", "eu"):
+        assert lineup.unfit[0][1] == "does not say where it answers from, and only us, eu may"
+    if regions == ("eu",):
+        assert lineup.unfit[0][1] == "answers from us-east-1, and only eu may"
+
+
+def test_the_first_reason_is_given() -> None:
+    """A target that cannot do the work is not told that it is in the wrong place as well."""
+    world = World("a", regions=("eu",))
+    world.change("a", tasks=frozenset({Task.IMAGE}))
+    assert lined_up(world).unfit[0][1] == "does no chat work"
+
+
+def test_every_flight_notes_what_was_decided() -> None:
+    """The order, and of everybody else the reason, once and before anything else."""
+    world = World("a b c d", strategy="round-robin")
+    world.change("c", tasks=frozenset({Task.IMAGE}))
+    world.play("a", fail(FailureKind.AUTH))
+    world.fly()
+    world.sleep(10.0 + START + 0.2 - world.now)
+    flown = world.fly()
+    (decided,) = flown.facts(Decided)
+    assert flown.facts()[0] is decided
+    assert (decided.at, decided.flight, decided.route) == (flown.commands[0][0], "f", "auto")
+    assert decided.strategy == "round-robin"
+    assert names(decided.order) == "d b"
+    assert [(target.name, reason) for target, reason in decided.skipped] == [
+        ("c", "does no chat work"), ("a", "cooling down for 590 s (auth)"),
+    ]  # fmt: skip
+    assert (decided.width, decided.price, decided.share) == (1, 0.0, 0.02)
+
+
+def test_one_who_is_looked_at_is_asked_first_and_the_best_soon_after() -> None:
+    """A look costs the caller half again the usual time at most, and is part of the record."""
+    world = World("a b", strategy="best")
+    world.play("a", says("x", first_s=1.0))
+    world.play("b", says("x", first_s=2.5))
+    looks = []
+    for _ in range(200):
+        flown = world.fly(stream=True)
+        (decided,) = flown.facts(Decided)
+        if decided.price:
+            looks.append(flown)
+    assert looks
+    for flown in looks:
+        assert (flown.names, flown.whys) == ("b a", "first hedge")
+        assert flown.times == [0.0, pytest.approx(1.5, rel=0.1)]
+        assert flown.text == "x"
+
+
+def test_a_look_may_bring_back_one_who_rests() -> None:
+    """A breaker that is open keeps requests away, and one look is enough to close it."""
+    world = World("a b", strategy="best")
+    world.play("a", *[says("x")] * 5, *[fail(FailureKind.SERVER)] * 9)
+    world.play("b", says("x", first_s=0.9))
+    for _ in range(30):
+        world.fly(stream=True)
+        if world.board.is_open(world.target("a")):
+            break
+    assert world.board.is_open(world.target("a"))
+    world.play("a", says("x"))
+    asked = [world.fly(stream=True).names for _ in range(200)]
+    assert "a" in asked[:120]
+    assert not world.board.is_open(world.target("a"))
+    assert asked[-20:].count("a") > 15
+
+
+def test_nobody_is_looked_at_whom_something_else_keeps_away() -> None:
+    """A provider that says when to come back is left alone until then, and so is what an operator took out."""
+    world = World("a b")
+    board, a = world.board, world.target("a")
+    assert not board.may_look(a, world.now), "nothing keeps it away"
+    for _ in range(3):
+        world.play("a", fail(FailureKind.SERVER))
+        world.fly()
+    assert board.is_open(a)
+    world.sleep(3.0)
+    assert board.may_look(a, world.now)
+    world.force("a", open=True)
+    assert not board.may_look(a, world.now)
+
+
+def test_a_route_says_how_many_are_started_whatever_the_strategy() -> None:
+    """Its width wins over that of a race."""
+    assert lined_up(World("a b c", strategy="race", width=2)).width == 2
+    assert lined_up(World("a b c", strategy="best", width=2)).width == 2
+
+
+@pytest.mark.parametrize(
+    ("mine", "other", "same_model", "roomy"),
+    [(10, 5, True, True), (5, 5, False, False), (None, 5, False, True), (10, None, True, False)],
+)
+def test_only_a_larger_window_or_another_model_has_more_room(
+    mine: int | None, other: int | None, same_model: bool, roomy: bool
+) -> None:
+    """Where both windows are known they are compared, else another model may have more."""
+    world = World("a b")
+    world.change("a", context_tokens=mine)
+    world.change("b", context_tokens=other, **({"model": "a"} if same_model else {}))
+    assert roomier(world.target("a"), world.target("b")) is roomy

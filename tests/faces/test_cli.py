@@ -23,7 +23,7 @@ from unbroken.faces.cli.chat import chat_url
 from unbroken.testing import Cut, FakeProvider, Refused, Speed, Status, essay
 
 PATIENCE_S = 60.0
-COMMANDS = ("serve", "demo", "check", "chat", "generate", "catalog")
+COMMANDS = ("serve", "demo", "check", "chat", "generate", "catalog", "import", "simulate", "replay", "bench")
 SOURCE = str(Path(unbroken.__file__).parent.parent)
 Cast = dict[str, FakeProvider]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +29,21 @@ KEY = "gateway-key"
 
 
 def with_gateway(
-    tmp_path: Path, ask: Callable[[str], Any], *fakes: FakeProvider, keys: tuple[str, ...] = (KEY,)
+    tmp_path: Path,
+    ask: Callable[[str], Any],
+    *fakes: FakeProvider,
+    keys: tuple[str, ...] = (KEY,),
+    server: Mapping[str, Any] | None = None,
+    **provider: Any,
 ) -> Any:
     """What a client that blocks gets from a gateway at this address, on a thread of its own."""
+    said = {"keys": list(keys), **(server or {})}
 
     async def go() -> Any:
         for fake in fakes:
             await fake.start()
         try:
-            async with running(config_for(fakes, tmp_path, server={"keys": list(keys)})) as gateway:
+            async with running(config_for(fakes, tmp_path, server=said, provider=provider)) as gateway:
                 return await asyncio.to_thread(ask, gateway.url.removesuffix("/v1"))
         finally:
             for fake in fakes:

@@ -318,6 +318,30 @@ def test_a_caller_may_set_limits_of_its_own(tmp_path: Path) -> None:
     in_a_world(tmp_path, act)
 
 
+def test_a_limit_for_the_first_word_holds_from_the_connection_on(tmp_path: Path) -> None:
+    """A limit for the first byte that is shorter than that for connecting is not held up by it."""
+
+    async def act(world: World) -> None:
+        world.a.fail_with(Hang())
+        limits = {"x-unbroken-connect-s": "900", "x-unbroken-first-byte-s": "0.1", "x-unbroken-total-s": "999"}
+        text, _ = await world.streamed(extra_headers=limits)
+        assert text == essay(ASK)
+
+    in_a_world(tmp_path, act)
+
+
+def test_a_defect_of_ours_is_an_answer_too(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A caller is told at once when the gateway itself goes wrong, and the log says where."""
+
+    async def act(world: World) -> None:
+        world.gateway.gateway.engine.fly = None  # type: ignore[assignment, method-assign]
+        with pytest.raises(openai.InternalServerError, match="defect"):
+            await world.plain()
+        assert "TypeError" in caplog.text
+
+    in_a_world(tmp_path, act)
+
+
 def test_a_gateway_with_keys_lets_nobody_else_in(tmp_path: Path) -> None:
     """A wrong key is the SDK's AuthenticationError, reaches no provider, and is not repeated in the answer."""
 

@@ -295,7 +295,7 @@ def test_what_is_not_modelled_is_kept_whole(block: dict[str, Any]) -> None:
 
 
 def test_tools_of_anthropics_own() -> None:
-    """Tools that Anthropic runs, and marks that change what a tool does, are only for Anthropic."""
+    """Tools that Anthropic runs are only for Anthropic; when it is told of the others changes no answer."""
     search = {"type": "web_search_20250305", "name": "web_search"}
     mine = {
         "name": "x",
@@ -305,8 +305,8 @@ def test_tools_of_anthropics_own() -> None:
     }
     request = asked(tools=[search, mine, {"name": "y", "input_schema": {}, "defer_loading": False}])
     assert [tool.name for tool in request.chat.tools] == ["x", "y"]
-    assert request.chat.extras == {"tools": [search], "tools[].defer_loading": {"x": True}}
-    assert request.chat.hints == {"tools[].cache_control": True}
+    assert request.chat.extras == {"tools": [search]}
+    assert request.chat.hints == {"tools[].cache_control": True, "tools[].defer_loading": {"x": True}}
     chat = request.chat
     again = json.loads(write_request(Request(model="m", read=lambda: chat), TARGET).body)
     assert again["tools"][0] == {"name": "x", "input_schema": {"type": "object"}, "defer_loading": True}

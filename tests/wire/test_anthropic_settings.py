@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from unbroken.types import Chat, HttpRequest, Message, Request, Source, Target, Text, Tool
-from unbroken.wire.anthropic import write_request
+from unbroken.wire import format_named
+from unbroken.wire.anthropic import read_request, write_request
 
 TARGET = Target(name="t", provider="p", model="claude-haiku-4-5", base_url="https://x.invalid", key="k")
 HI = (Message(role="user", parts=(Text("hi"),)),)
@@ -208,3 +209,27 @@ def test_hints_are_told() -> None:
     assert json.loads(http.body)["metadata"] == {"user_id": "s"}
     assert set(http.unsaid) == {"metadata", "service_tier"}
     assert said(Chat(messages=HI, hints={"user": 7, "service_tier": [7]})).unsaid == ("service_tier",)
+
+
+CLEARED = {"type": "clear_thinking_20251015", "keep": "all"}
+
+
+@pytest.mark.parametrize(
+    ("edits", "only_there"),
+    [([CLEARED], False), ([CLEARED, {"type": "clear_tool_uses_20250919"}], True), (["x"], True)],
+)
+def test_who_clears_only_thoughts_can_be_asked_elsewhere(edits: Any, only_there: bool) -> None:
+    """Others are told no thoughts of earlier turns anyway; clearing results of tools is Anthropic's own."""
+    fields = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
+    request = read_request("", json.dumps({**fields, "context_management": {"edits": edits}}).encode())
+    assert isinstance(request, Request)
+    chat = request.chat
+    assert "context_management" in (chat.extras if only_there else chat.hints)
+    again = json.loads(write_request(Request(model="m", read=lambda: chat), TARGET).body)
+    assert again["context_management"] == {"edits": edits}
+    if only_there:
+        with pytest.raises(ValueError, match="context_management"):
+            format_named("openai_chat").write_request(request, target(format="openai_chat"))
+    else:
+        http = format_named("openai_chat").write_request(request, target(format="openai_chat"))
+        assert http.unsaid == ("context_management",)

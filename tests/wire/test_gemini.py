@@ -286,7 +286,7 @@ def test_settings_are_read_and_written() -> None:
         "contents": [{"role": "user", "parts": [{"text": "x"}]}],
         "tools": [
             {"functionDeclarations": [{"name": "f", "description": "d", "parametersJsonSchema": {"type": "object"}}]},
-            {"googleSearch": {}, "functionDeclarations": [{"name": "g", "response": {"type": "STRING"}}]},
+            {"googleSearch": {}, "functionDeclarations": [{"name": "g", "behavior": "NON_BLOCKING"}]},
         ],
         "toolConfig": {"functionCallingConfig": {"mode": "any"}, "retrievalConfig": {"languageCode": "de"}},
         "generationConfig": {

@@ -25,7 +25,7 @@ from unbroken.types import (
 )
 from unbroken.wire import openai_chat
 from unbroken.wire.gemini import read_request, write_request
-from unbroken.wire.gemini_messages import NO_SIGNATURE
+from unbroken.wire.gemini_messages import NO_SIGNATURE, RETURNS
 from wire.gemini_recorded import TARGET
 from wire.test_gemini import HELLO, PATH, asked, body_of, sent, with_parts
 
@@ -245,6 +245,17 @@ def test_tools_are_written() -> None:
     for parameters in ({"type": "array"}, [1]):
         with pytest.raises(ValueError, match="only as an object"):
             sent(Chat(messages=(HELLO,), tools=(Tool(name="f", parameters=parameters),)))
+
+
+def test_what_a_function_gives_back_rules_nobody_out() -> None:
+    """Google's SDK says it of every annotated function: Google is told, and others are asked without it."""
+    told = {"name": "f", "response_json_schema": {"type": "string"}}
+    request = asked(tools=[{"functionDeclarations": [told, {"name": "g"}]}])
+    declared = [{"name": "f", "responseJsonSchema": {"type": "string"}}, {"name": "g"}]
+    assert body_of(request.chat, own=True)["tools"] == [{"functionDeclarations": declared}]
+    elsewhere = openai_chat.write_request(request, THERE)
+    assert [tool["function"]["name"] for tool in json.loads(elsewhere.body)["tools"]] == ["f", "g"]
+    assert elsewhere.unsaid == (RETURNS,)
 
 
 # ------------------------------------------------------------------- there and back

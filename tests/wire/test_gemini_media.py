@@ -74,7 +74,8 @@ def check_vectors(recording: Recording, rng: random.Random) -> None:
     REPLAY.body = body
     config = types.EmbedContentConfig()
     model = "text-embedding-004" if vertex else "gemini-embedding-001"
-    theirs = SDKS[recording["provider"]].models.embed_content(model=model, contents=["a"], config=config)
+    texts: Any = ["a"]
+    theirs = SDKS[recording["provider"]].models.embed_content(model=model, contents=texts, config=config)
     vectors = [tuple(embedding.values or ()) for embedding in theirs.embeddings or []]
     elsewhere = replace(request, source=None)
     delta = good(told(decoder(elsewhere, target), *cut(body, rng, 3)))

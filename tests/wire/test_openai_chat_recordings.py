@@ -138,7 +138,8 @@ def check_passage(recording: Recording) -> None:
     body = recording["response_body"].encode()
     deltas = decode(recording, [body])
     assert isinstance(deltas, list)
-    writer = FORMAT.writer(Request(model="m", stream=bool(recording["stream"]))) if FORMAT.writer else None
+    asked = Request(model="m", stream=bool(recording["stream"]), include_usage=True)
+    writer = FORMAT.writer(asked) if FORMAT.writer else None
     assert writer is not None
     if not recording["stream"]:
         assert writer.whole(deltas, OUTCOME) == body.lstrip()

@@ -203,7 +203,7 @@ def test_settings_are_told_apart() -> None:
         text={"verbosity": "low", "format": {
             "type": "json_schema", "name": "n", "schema": SCHEMA, "strict": True, "description": "d"}},
         store=False, metadata={"a": "b"}, truncation="disabled", include=["reasoning.encrypted_content"],
-        previous_response_id="resp_1", service_tier=None,
+        previous_response_id="resp_1", service_tier=None, client_metadata={"turn_id": "7"},
     ).chat  # fmt: skip
     assert chat.tools == (Tool(name="f", parameters=SCHEMA, strict=True),)
     assert (chat.tool_choice, chat.parallel_calls, chat.max_tokens) == ({"name": "f"}, False, 99)
@@ -214,6 +214,7 @@ def test_settings_are_told_apart() -> None:
         "reasoning": {"context": "auto"},
     }  # fmt: skip
     assert chat.hints == {
+        "client_metadata": {"turn_id": "7"},
         "store": False, "metadata": {"a": "b"}, "truncation": "disabled", "include": ["reasoning.encrypted_content"],
         "reasoning.summary": "auto", "text.format.description": "d",
     }  # fmt: skip

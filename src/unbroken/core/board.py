@@ -11,34 +11,37 @@ come back later sets its scope aside for exactly so long; without one the time d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from math import log
 from random import Random
 from typing import Any
 
-from unbroken.core.breaker import DOUBLINGS_MAX, Breaker, Event, State, Window, step
+from unbroken.core.breaker import Event, State
 from unbroken.core.budget import Purse
+from unbroken.core.experience import Experience
+from unbroken.core.limits import Cost, Limits
+from unbroken.core.measures import Expected
+from unbroken.core.scopes import Cause, Health
 from unbroken.facts import (
     AttemptAbandoned,
     AttemptAnswered,
     AttemptFailed,
     AttemptStarted,
+    Decided,
     Fact,
     FirstContent,
+    Probed,
+    ProbeStarted,
     TargetForced,
 )
-from unbroken.failures import Failure, Fault, Scope
+from unbroken.failures import Failure, FailureKind, Fault, Scope
 from unbroken.policy import SEEN_MIN, Breaking, Route
-from unbroken.types import Target, Usage
+from unbroken.types import Request, Target, Usage
 
 __all__ = ["Board", "Health", "Latency", "Standing"]
 
-COOL_S_MAX = 300.0
-"""The longest cool-down that we invent; a provider may ask for more."""
-SLACK_S = 1e-6
-"""Beginnings are computed by subtraction, which is not exact."""
 STANDINGS_MAX = 10_000
 """Callers may name any model of a provider; beyond so many targets the healthy ones are forgotten."""
 USUAL_S = 300.0
@@ -97,6 +100,12 @@ class Latency:
         limit_s = max(STUCK_S_MIN, certain * max(self.percentile_s(0.95), self.longest_s))
         return now - began if now - began > limit_s else 0.0
 
+    def overdue_s(self, now: float) -> float:
+        """How long the oldest have waited, without one in eight and two more, who may just be unlucky."""
+        if len(self.waiting) < STUCK_MIN:
+            return 0.0
+        return now - next(islice(self.waiting.values(), max(STUCK_MIN - 1, len(self.waiting) // 8), None))
+
     def add(self, seconds: float, *, now: float, slow: bool = False, whole_s: float = 0.0) -> None:
         """Count an answer; a slow one hardly moves the usual time.  `whole_s` is how long a plain one really took."""
         self.longest_s = max(whole_s, LONGEST_KEPT * self.longest_s)
@@ -131,107 +140,9 @@ class Latency:
         return 0.0
 
 
-class Health:
-    """One scope: its breaker, its window, and until when it is set aside."""
-
-    __slots__ = ("breaker", "cool_until", "cooled", "cooled_for", "policy", "troubled", "window")
-
-    def __init__(self, policy: Breaking) -> None:
-        self.policy = policy
-        self.breaker = Breaker()
-        self.window = Window(policy.window_s)
-        self.cool_until = 0.0
-        self.cooled = 0
-        self.cooled_for = ""
-        self.troubled = False
-
-    def good(self, now: float, began: float, *, chance: float, slow: bool = False) -> None:
-        """An answer came, to an attempt that began then."""
-        if self.troubled and now >= self.cool_until:
-            self.cooled = 0
-        if not self._is_news(began):
-            return
-        self.window.add(now, failed=False, slow=slow)
-        if self.troubled:
-            self._step(Event.BAD if slow else Event.GOOD, now, chance=chance)
-        if slow and self.window.trips(self.policy):
-            self._step(Event.TRIP, now, chance=chance)
-
-    def answered(self, now: float, began: float, *, chance: float) -> None:
-        """It spoke, if not well: good enough for a probe, but no call to count."""
-        if self.troubled and self._is_news(began):
-            self._step(Event.GOOD, now, chance=chance)
-
-    def bad(self, now: float, began: float, *, chance: float, slow: bool = False) -> None:
-        """A failure that counts."""
-        if not self._is_news(began):
-            return
-        self.window.add(now, failed=True, slow=slow)
-        self._step(Event.BAD, now, chance=chance)
-        if self.window.trips(self.policy):
-            self._step(Event.TRIP, now, chance=chance)
-
-    def dropped(self, now: float, began: float, *, chance: float) -> None:
-        """An attempt ended without saying anything about health."""
-        if self.troubled and self._is_news(began):
-            self._step(Event.DROPPED, now, chance=chance)
-
-    def started(self, now: float, chance: float) -> None:
-        """An attempt goes out; if it is the first after a time of rest, it is the probe."""
-        if self.troubled and self.breaker.admits(now, self.policy, chance=0.0):
-            self._step(Event.SETTLED if self.breaker.settles(now, self.policy) else Event.PROBE, now, chance=chance)
-
-    def cool(self, now: float, hint_s: float | None, *, cool_s: float, why: str) -> None:
-        """Set aside for so long as was asked, or else for a time that doubles; the later end wins."""
-        if now >= self.cool_until:
-            self.cooled += 1  # those that were under way together fail together, and count once
-        if hint_s is None:
-            doubled_s = cool_s * 2.0 ** min(self.cooled - 1, DOUBLINGS_MAX)
-            hint_s = min(doubled_s, max(COOL_S_MAX, cool_s))
-        if now + hint_s > self.cool_until:
-            self.cool_until, self.cooled_for = now + hint_s, why
-        self.troubled = True
-
-    def force(self, now: float, event: Event) -> None:
-        """By hand."""
-        self._step(event, now, chance=0.0)
-
-    @property
-    def is_forced(self) -> bool:
-        """Whether an operator has spoken."""
-        return self.breaker.state in (State.FORCED_OPEN, State.FORCED_CLOSED)
-
-    def obstacle(self, now: float, chance: float) -> str | None:
-        """What stands in the way, in words; None if nothing does."""
-        state = self.breaker.state
-        if state is State.FORCED_CLOSED:
-            return None
-        if now < self.cool_until:
-            return f"cooling down for {self.cool_until - now:.0f} s ({self.cooled_for})"
-        if not self.breaker.admits(now, self.policy, chance=chance):
-            return f"breaker {state}"
-        return None
-
-    def free_at(self, now: float) -> float:
-        """When it will be worth another try."""
-        return max(self.cool_until, self.breaker.until, now)
-
-    def _is_news(self, began: float) -> bool:
-        """Whether an attempt that began then says anything about the present."""
-        return began + SLACK_S >= self.breaker.since
-
-    def _step(self, event: Event, now: float, *, chance: float) -> None:
-        before = self.breaker
-        self.breaker = step(before, event, now=now, policy=self.policy, chance=chance)
-        if self.breaker is not before and self.breaker.state in (State.RAMPING, State.CLOSED):
-            self.window.clear()
-        # Until an answer came after a cool-down, it is not known whether the next one is to be longer.
-        self.troubled = self.breaker.state is not State.CLOSED or self.cooled > 0
-
-
 @dataclass(slots=True, eq=False)
 class Standing:
-    """The four scopes of a target, and how fast it answers."""
+    """The four scopes of a target, how fast it answers, and when it last did."""
 
     endpoint: Health
     model: Health
@@ -239,6 +150,7 @@ class Standing:
     quota: Health
     first: Latency
     plain: Latency
+    worked_at: float = 0.0
 
     @property
     def scopes(self) -> tuple[Health, Health, Health, Health]:
@@ -284,12 +196,17 @@ class Board:
         self._latencies: dict[str, tuple[Latency, Latency]] = {}
         self._standings: dict[str, Standing] = {}
         self._purses: dict[str, Purse] = {}
-        self._reactions: Mapping[type, Callable[[Any], None]] = {
+        self.experience = Experience()
+        self.limits: Limits | None = None
+        self._reactions: dict[type, Callable[[Any], None]] = {
+            Decided: self.experience.decided,
             AttemptStarted: self._started,
             FirstContent: self._heard,
             AttemptAnswered: self._answered,
             AttemptFailed: self._failed,
             AttemptAbandoned: self._abandoned,
+            ProbeStarted: self._probe_started,
+            Probed: self._probed,
             TargetForced: self._forced,
         }
 
@@ -300,26 +217,37 @@ class Board:
         known = self._standings.get(target.name)
         return known if known is not None else self._meet(target)
 
-    def obstacle(self, target: Target, now: float) -> str | None:
-        """Why this target should not be chosen now, in words; None if nothing is in the way."""
+    def obstacle(self, target: Target, now: float, *, cost: Cost | None = None) -> str | None:
+        """Why this target should not be chosen now, in words; None if nothing is in the way.
+
+        `cost` is what the request takes of its limits, which come last: who is ill has no room either.
+        """
         standing = self.standing(target)
         if stuck_s := standing.first.stuck_s(now) or standing.plain.stuck_s(now):
             return f"{STUCK_MIN} requests have waited {stuck_s:.1f} s in vain"
-        if not standing.troubled:
-            return None
-        chance = self._draw.random()
-        for health in standing.scopes:
-            if health.troubled and (found := health.obstacle(now, chance)):
-                return found
-        return None
+        if standing.troubled:
+            chance = self._draw.random()
+            for health in standing.scopes:
+                if health.troubled and (found := health.obstacle(now, chance)):
+                    return found
+        return None if self.limits is None else self.limits.obstacle(target, now, cost=cost)
 
     def forced_open(self, target: Target) -> bool:
-        """Whether an operator has taken it out: not even a last resort."""
+        """Whether it is not even a last resort: an operator has taken it out, or its limits are reached."""
+        return (self.limits is not None and self.limits.barred(target)) or self.taken_out(target)
+
+    def taken_out(self, target: Target) -> bool:
+        """Whether an operator has taken it out."""
         return any(health.breaker.state is State.FORCED_OPEN for health in self.standing(target).scopes)
 
     def is_open(self, target: Target) -> bool:
         """Whether it failed too often of late to be worth another try at once."""
         return any(health.breaker.state is State.OPEN for health in self.standing(target).scopes)
+
+    def may_look(self, target: Target, now: float) -> bool:
+        """Whether it rests only because it failed of late, so that one good answer would bring it back."""
+        scopes = self.standing(target).scopes
+        return self.is_open(target) and all(now >= h.cool_until and h.breaker.state in _LOOKED_AT for h in scopes)
 
     def free_at(self, target: Target, now: float) -> float:
         """When it will be worth another try."""
@@ -347,6 +275,15 @@ class Board:
             purse = self._purses[route.name] = Purse(route.policy.budget)
         return purse
 
+    def expect(
+        self, target: Target, request: Request, *, now: float, trust: float = 1.0, route: str = "", priced: bool = True
+    ) -> Expected:
+        """What may be expected of a target for this request; see `Experience.expect`."""
+        overdue_s = self.standing(target).latency(stream=request.stream).overdue_s(now)
+        return self.experience.expect(
+            target, request, now=now, overdue_s=overdue_s, trust=trust, route=route, priced=priced
+        )
+
     def healths(self) -> Mapping[str, Health]:
         """Every scope that has been seen, by name."""
         return self._healths
@@ -359,8 +296,14 @@ class Board:
         if reaction is not None:
             reaction(fact)
 
+    def watch(self, reactions: Mapping[type[Fact], Callable[[Any], None]]) -> None:
+        """Let somebody else take in facts too, right after the board does; costs nothing until it is asked for."""
+        for kind, reaction in reactions.items():
+            self._reactions[kind] = _both(self._reactions.get(kind), reaction)
+
     def _started(self, fact: AttemptStarted) -> None:
         standing = self.standing(fact.target)
+        self.experience.started(fact)
         standing.latency(stream=fact.stream).waiting[fact.flight, fact.number] = fact.at
         if standing.troubled:
             for health in standing.scopes:
@@ -368,14 +311,20 @@ class Board:
 
     def _heard(self, fact: FirstContent) -> None:
         self.standing(fact.target).settle(fact.flight, fact.number)
+        self.experience.heard(fact)
 
     def _answered(self, fact: AttemptAnswered) -> None:
         standing = self.standing(fact.target)
         standing.settle(fact.flight, fact.number)
+        self.experience.answered(fact)
         latency = standing.latency(stream=fact.stream)
         seconds = fact.first_content_s if fact.stream else _normal_s(fact.total_s, fact.usage)
         slow = self._is_slow(standing, latency, seconds=seconds)
         latency.add(seconds, now=fact.at, slow=slow, whole_s=0.0 if fact.stream else fact.total_s)
+        standing.worked_at = fact.at
+        if slow:
+            words = f"an answer took {seconds:.1f} s, which is usually {latency.usual_s:.1f} s"
+            standing.model.cause = Cause(FailureKind.SLOW, words, fact.at)
         began = fact.at - fact.total_s
         chance = self._draw.random() if slow or standing.troubled else 0.0
         standing.model.good(fact.at, began, chance=chance, slow=slow)
@@ -390,36 +339,114 @@ class Board:
     def _failed(self, fact: AttemptFailed) -> None:
         standing, failure = self.standing(fact.target), fact.failure
         standing.settle(fact.flight, fact.number)
+        self.experience.failed(fact)
+        self._blame(standing, failure, now=fact.at, began=fact.at - fact.elapsed_s)
+
+    def _blame(
+        self, standing: Standing, failure: Failure, *, now: float, began: float, probed: bool = False
+    ) -> None:  # fmt: skip
+        """Hold a failure against whom its verdict names."""
         verdict, chance = failure.verdict, self._draw.random()
-        began = fact.at - fact.elapsed_s
         counted, blameless = standing.scope(verdict.counts), verdict.fault is Fault.CALLER and failure.sent
         for health in standing.scopes:
             if health is counted:
-                health.bad(fact.at, began, chance=chance)
+                health.cause = Cause(failure.kind, failure.message, now, probed)
+                health.bad(now, began, chance=chance)
             elif blameless or (health is standing.endpoint and failure.status is not None):
-                health.answered(fact.at, began, chance=chance)
+                health.answered(now, began, chance=chance)
+            elif probed:
+                health.relapse(now, began, chance=chance)
             else:
-                health.dropped(fact.at, began, chance=chance)
-        self._cool(standing, failure, now=fact.at)
+                health.dropped(now, began, chance=chance)
+        self._cool(standing, failure, now=now, probed=probed)
 
-    def _cool(self, standing: Standing, failure: Failure, *, now: float) -> None:
+    def _cool(self, standing: Standing, failure: Failure, *, now: float, probed: bool) -> None:
         verdict = failure.verdict
         hint_s = failure.cool_s if failure.cool_s is not None else failure.retry_after_s
         scope = failure.scope or (verdict.cools if verdict.cools is not Scope.NONE else verdict.counts)
         health = standing.scope(scope)
         if health is None or (hint_s is None and not verdict.cool_s):
             return
+        health.cause = Cause(failure.kind, failure.message, now, probed)
         health.cool(now, hint_s, cool_s=verdict.cool_s, why=failure.kind)
 
     def _abandoned(self, fact: AttemptAbandoned) -> None:
         standing, chance = self.standing(fact.target), self._draw.random()
         standing.settle(fact.flight, fact.number)
+        self.experience.abandoned(fact)
         began = fact.at - fact.elapsed_s
         for health in standing.scopes:
             if fact.outrun and health is standing.model:
+                words = f"others were faster, {fact.elapsed_s:.1f} s after it was asked"
+                health.cause = Cause(FailureKind.SLOW, words, fact.at)
                 health.bad(fact.at, began, chance=chance, slow=True)
             else:
                 health.dropped(fact.at, began, chance=chance)
+
+    # -- probes
+
+    def _probe_started(self, fact: ProbeStarted) -> None:
+        if not fact.free:
+            for health in self.standing(fact.target).scopes:
+                health.claim(fact.at, chance=self._draw.random())
+
+    def _probed(self, fact: Probed) -> None:
+        standing = self.standing(fact.target)
+        began, chance = fact.at - fact.seconds, self._draw.random()
+        if fact.free:
+            self._hear_free(standing, fact, chance=chance)
+        elif fact.failure is not None:
+            self._blame(standing, fact.failure, now=fact.at, began=began, probed=True)
+        else:
+            for health in standing.scopes:
+                health.answered(fact.at, began, chance=chance)
+
+    def _hear_free(self, standing: Standing, fact: Probed, *, chance: float) -> None:
+        """A free answer closes nothing, and speaks of address and key only; work since the last one outvotes it."""
+        now, failure, before = fact.at, fact.failure, standing.key.probe
+        standing.key.probe = fact
+        if failure is None:
+            standing.key.relent(now)
+        if failure is None or failure.kind is FailureKind.AUTH:
+            standing.endpoint.hasten(now)
+        health = standing.scope(_FREE_WORDS.get(failure.kind, Scope.NONE)) if failure is not None else None
+        if failure is None or health is None or self._worked(health, since=before.at if before is not None else 0.0):
+            return
+        health.cause = Cause(failure.kind, failure.message, now, probed=True)
+        if health is standing.endpoint:
+            health.suspect(now, chance=chance, gone=failure.kind is FailureKind.CONNECT)
+        else:
+            health.refused = True
+            health.cool(now, failure.cool_s, cool_s=failure.verdict.cool_s, why=failure.kind)
+
+    def _worked(self, health: Health, *, since: float) -> bool:
+        """Whether anything that needs this scope has answered since then."""
+        return any(known.worked_at > since for known in self._standings.values() if health in known.scopes)
+
+    # -- another configuration
+
+    def follow(self, breaking: Mapping[str, Breaking], *, default: Breaking, changed: Collection[str]) -> None:
+        """Other policies from now on, by target; of the `changed` scopes nothing that was learned holds any more.
+
+        What an operator has forced stays so.
+        """
+        self._breaking, self._default = breaking, default
+        for scope in changed:
+            if (health := self._healths.get(scope)) is not None and not health.is_forced:
+                del self._healths[scope]
+        kept = set(self._healths.values())
+        gone = [name for name, known in self._standings.items() if not kept.issuperset(known.scopes)]
+        for name in gone:
+            del self._standings[name]
+        for name, known in self._standings.items():
+            for health in known.scopes:
+                health.follow(breaking.get(name, default))
+
+    def forget_purse(self, route: str) -> None:
+        """This route's retry budget is another one now."""
+        self._purses.pop(route, None)
+
+    # -- by hand
 
     def _forced(self, fact: TargetForced) -> None:
         event = Event.RELEASE if fact.open is None else Event.FORCE_OPEN if fact.open else Event.FORCE_CLOSE
@@ -451,7 +478,32 @@ class Board:
         return self._healths[scope]
 
 
+_FREE_WORDS: Mapping[FailureKind, Scope] = {
+    FailureKind.AUTH: Scope.KEY,
+    FailureKind.CONNECT: Scope.ENDPOINT,
+    FailureKind.BROKEN: Scope.ENDPOINT,
+    FailureKind.SILENT: Scope.ENDPOINT,
+    FailureKind.SERVER: Scope.ENDPOINT,
+    FailureKind.OVERLOADED: Scope.ENDPOINT,
+}
+"""Whom a free question that fails speaks of; a list has limits and rights of its own, so the rest says nothing."""
+_LOOKED_AT = frozenset((State.CLOSED, State.OPEN, State.RAMPING))
+"""Elsewhere a probe is under way, or an operator has spoken."""
+
+
 def _normal_s(seconds: float, usage: Usage | None) -> float:
     """A plain answer's time, made comparable: a long answer honestly takes longer."""
     tokens = usage.output_tokens if usage else 0
     return seconds * USUAL_TOKENS / max(USUAL_TOKENS, tokens)
+
+
+def _both(one: Callable[[Any], None] | None, other: Callable[[Any], None]) -> Callable[[Any], None]:
+    """First the one, then the other."""
+    if one is None:
+        return other
+
+    def react(fact: Fact) -> None:
+        one(fact)
+        other(fact)
+
+    return react

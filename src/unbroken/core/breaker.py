@@ -146,6 +146,12 @@ class Window:
             bucket[2] += 1
             self.slow += 1
 
+    def counts(self, now: float) -> tuple[int, int, int]:
+        """Calls, failures and slow calls in the window of this moment; looking at it changes nothing."""
+        oldest = int(now / self._bucket_s) - BUCKETS
+        kept = [self._buckets[at % BUCKETS] for at in range(max(oldest, self._newest - BUCKETS) + 1, self._newest + 1)]
+        return sum(one[0] for one in kept), sum(one[1] for one in kept), sum(one[2] for one in kept)
+
     def trips(self, policy: Breaking) -> bool:
         """Whether what was counted is reason enough to open."""
         if self.in_a_row >= policy.consecutive:

@@ -21,13 +21,11 @@ from random import Random
 
 from unbroken.core import last_words
 from unbroken.core.board import Board
-from unbroken.core.lineup import Lineup
+from unbroken.core.lineup import Lineup, roomier
 from unbroken.core.run import Run
 from unbroken.core.sound import Judge, holds_back, refusal_in, unsound
 from unbroken.core.splice import Shown, Splicer, way_to_continue
 from unbroken.facts import (
-    AttemptAbandoned,
-    AttemptFailed,
     AttemptStarted,
     Continued,
     Fact,
@@ -76,7 +74,10 @@ class Note:
 
 @record()
 class Finished:
-    """The request is over: well (`failure` is None), or not; `shown` when text had been shown."""
+    """The request is over: well (`failure` is None), or not; `shown` when text had been shown.
+
+    `cache` and `age_s` are as in an `Outcome`: only a cache says them.
+    """
 
     target: Target | None
     attempts: int
@@ -84,6 +85,8 @@ class Finished:
     rescued: bool
     failure: Failure | None = None
     shown: bool = False
+    cache: str = ""
+    age_s: float = 0.0
 
 
 Command = Launch | Abandon | Emit | Note | Finished
@@ -130,6 +133,7 @@ class Flight:
         """The request has come in."""
         self._began = self._since = now
         self._board.purse(self._route).deposit(now)
+        self._note(self._lineup.decided(self.id, now, route=self._route))
         for position in range(max(1, self._lineup.width)):
             if not self._launch_next(Why.RACE if position else Why.FIRST, now):
                 break
@@ -257,7 +261,9 @@ class Flight:
         window_s, choices = policy.deadlines.floor_window_s, self._request.choices
         run = Run(attempt, limits, now=now, floor_window_s=window_s, choices=choices)
         self._live[attempt.number] = run
-        self._note(AttemptStarted(now, self.id, attempt.number, target, why, self._request.stream))
+        request, route = self._request, self._route.name
+        number, stream, chars = attempt.number, request.stream, request.prompt_chars
+        self._note(AttemptStarted(now, self.id, number, target, why, stream, chars, route, request.task))
         self._out.append(Launch(attempt))
         return True
 
@@ -290,7 +296,7 @@ class Flight:
 
     def _retry(self, now: float) -> None:
         target, self._retry_at, self._retry_target = self._retry_target, NEVER, None
-        if target is not None and self._launch(target, Why.RETRY, now=now):
+        if target is not None and not self._board.forced_open(target) and self._launch(target, Why.RETRY, now=now):
             return
         self._go_elsewhere(now)
 
@@ -300,14 +306,16 @@ class Flight:
 
     def _hedge_at(self) -> float:
         """When a second target should be started, if ever."""
-        hedging = self._route.policy.hedging
-        if not hedging.on or self._hedges or len(self._live) != 1 or not self._waiting:
+        hedging, soon_s = self._route.policy.hedging, self._lineup.hedge_s
+        if (soon_s is None and not hedging.on) or self._hedges or len(self._live) != 1 or not self._waiting:
             return NEVER
         run = next(iter(self._live.values()))
         if run.first_content_at is not None or run.splicer is not None:
             return NEVER
         target, stream = run.attempt.target, self._request.stream
         after_s = hedging.after_s if hedging.after_s is not None else NEVER
+        if soon_s is not None and run.attempt.number == 1:
+            after_s = min(after_s, soon_s)
         if hedging.p95 and self._board.samples(target, stream=stream) >= hedging.samples_min:
             after_s = min(after_s, self._board.percentile_s(target, 0.95, stream=stream))
         return run.started + after_s
@@ -401,8 +409,7 @@ class Flight:
         target, was_shown = run.attempt.target, run is self._winner
         self._leave(run)
         self._failures.append((target, failure))
-        elapsed_s = now - run.started
-        self._note(AttemptFailed(now, self.id, run.attempt.number, target, failure, elapsed_s, was_shown, run.usage))
+        self._note(run.failed(self.id, now, failure=failure, shown=was_shown))
         if self._request.stream and run.has_content:
             self._since = now  # the first content came in time: whoever takes over is given as much
         if failure.kind in (FailureKind.EMPTY, FailureKind.CONTENT_POLICY) and run.holds:
@@ -433,8 +440,8 @@ class Flight:
             return True
         if not verdict.other_model:
             return verdict.elsewhere or not failure.sent
-        self._waiting = [target for target in self._waiting if _differs(target, run.attempt.target)]
-        self._last_resort = [target for target in self._last_resort if _differs(target, run.attempt.target)]
+        self._waiting = [target for target in self._waiting if roomier(target, run.attempt.target)]
+        self._last_resort = [target for target in self._last_resort if roomier(target, run.attempt.target)]
         return bool(self._live or self._waiting or self._last_resort)
 
     def _schedule_retry(self, run: Run, failure: Failure, *, now: float) -> bool:
@@ -526,9 +533,8 @@ class Flight:
 
     def _abandon(self, run: Run, now: float, *, outrun: bool = False) -> None:
         self._leave(run)
-        target, elapsed_s = run.attempt.target, now - run.started
         self._out.append(Abandon(run.attempt.number))
-        self._note(AttemptAbandoned(now, self.id, run.attempt.number, target, elapsed_s, outrun))
+        self._note(run.abandoned(self.id, now, outrun=outrun))
 
     def _finish(self, failure: Failure | None, now: float) -> None:
         """The one end: hangs up on whoever is left and says how it went."""
@@ -548,17 +554,10 @@ class Flight:
         """Who answers, after how many attempts: what can be said at this moment."""
         winner = self._winner.attempt.target if self._winner is not None else None
         raced = self._winner is not None and self._winner.attempt.why is Why.RACE
-        failover = winner is not None and not raced and self._first_choice() != winner.name
+        wanted = self._lineup.first_choice(self._route, first_tried=next(iter(self._tried), ""))
+        failover = winner is not None and not raced and wanted != winner.name
         rescued = failure is None and self._continuations > 0
         return Finished(winner, self._attempts, failover, rescued, failure, self._shown.anything)
-
-    def _first_choice(self) -> str:
-        """Whom the route would have asked had everybody been well."""
-        first_tried = next(iter(self._tried), "")
-        if self._route.strategy != "priority":
-            return first_tried
-        unfit = {target.name for target, _ in self._lineup.unfit}
-        return next((target.name for target in self._route.targets if target.name not in unfit), first_tried)
 
     def _too_late(self, now: float) -> Failure:
         waited_s, losses = now - self._since, last_words.told(self._failures)
@@ -590,10 +589,3 @@ class Flight:
     def _drain(self) -> list[Command]:
         out, self._out = self._out, []
         return out
-
-
-def _differs(target: Target, other: Target) -> bool:
-    """Whether a target may have room for a prompt that was too long for the other."""
-    if target.context_tokens is not None and other.context_tokens is not None:
-        return target.context_tokens > other.context_tokens
-    return target.model != other.model

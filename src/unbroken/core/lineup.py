@@ -7,14 +7,16 @@ at all, each with the reason in words.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from unbroken.core.board import Board
-from unbroken.core.strategies import STRATEGIES, Draw
+from unbroken.core.limits import cost_of
+from unbroken.core.strategies import STRATEGIES, Draw, View, within
+from unbroken.facts import Decided
 from unbroken.policy import CHARS_PER_TOKEN, Route
 from unbroken.types import Request, Target, Task, record
 
-__all__ = ["Lineup", "Unable", "incapable", "line_up"]
+__all__ = ["Lineup", "Unable", "incapable", "line_up", "roomier"]
 
 _UNMEASURED_CHARS = 1_000
 """A prompt shorter than this fits every model's window."""
@@ -22,12 +24,32 @@ _UNMEASURED_CHARS = 1_000
 
 @record()
 class Lineup:
-    """The order of targets, how many at once, who rests and who cannot (with reasons)."""
+    """The order of targets, how many at once, who rests and who cannot (with reasons).
+
+    `hedge_s` is when the second is started while the first is silent, where the strategy
+    says so; `price` as in Decided.
+    """
 
     order: tuple[Target, ...]
     width: int = 1
     resting: tuple[tuple[Target, str], ...] = ()
     unfit: tuple[tuple[Target, str], ...] = ()
+    hedge_s: float | None = None
+    price: float = 0.0
+
+    def decided(self, flight: str, now: float, *, route: Route) -> Decided:
+        """The fact that this was decided."""
+        skipped = (*self.unfit, *self.resting)
+        return Decided(
+            now, flight, route.name, route.strategy, self.order, skipped, self.width, self.price, route.explore_share
+        )
+
+    def first_choice(self, route: Route, *, first_tried: str) -> str:
+        """The name of whom the route would have asked had everybody been well."""
+        if route.strategy != "priority":
+            return first_tried
+        unfit = {target.name for target, _ in self.unfit}
+        return next((target.name for target in route.targets if target.name not in unfit), first_tried)
 
 
 Unable = Callable[[Target], str | None]
@@ -41,17 +63,26 @@ def line_up(
     ready: list[Target] = []
     resting: list[tuple[Target, str]] = []
     unfit: list[tuple[Target, str]] = []
-    first = _first_embedder(request, route)
+    first, regions = _first_embedder(request, route), route.regions
+    cost = None if board.limits is None else cost_of(request)
     for target in route.targets:
-        if reason := incapable(request, target) or _other_vectors(target, first) or unable(target):
+        reason = incapable(request, target) or _other_vectors(target, first)
+        if reason is None and regions:
+            reason = _elsewhere(target, regions)
+        if reason := reason or unable(target):
             unfit.append((target, reason))
-        elif reason := board.obstacle(target, now):
+        elif reason := board.obstacle(target, now, cost=cost):
             resting.append((target, reason))
         else:
             ready.append(target)
-    order = STRATEGIES[route.strategy](ready, draw)
-    width = max(route.width, len(order)) if route.strategy == "race" and route.width == 1 else route.width
-    return Lineup(tuple(order), width, tuple(resting), tuple(unfit))
+    view = View(request, route, board, now, draw, [target for target, _ in resting])
+    choice = STRATEGIES[route.strategy](ready, view)
+    width = choice.width if route.width == 1 else route.width
+    if (look := choice.look) is None:
+        return Lineup(tuple(choice.order), width, tuple(resting), tuple(unfit), choice.hedge_s)
+    order = (look, *(target for target in choice.order if target is not look))
+    others = tuple((target, reason) for target, reason in resting if target is not look)
+    return Lineup(order, width, others, tuple(unfit), choice.hedge_s, choice.price)
 
 
 def incapable(request: Request, target: Target) -> str | None:
@@ -63,6 +94,21 @@ def incapable(request: Request, target: Target) -> str | None:
         if missing:
             return "cannot do " + ", ".join(sorted(missing))
     return _too_long(request, target)
+
+
+def roomier(target: Target, other: Target) -> bool:
+    """Whether a target may have room for a prompt that was too long for the other."""
+    if target.context_tokens is not None and other.context_tokens is not None:
+        return target.context_tokens > other.context_tokens
+    return target.model != other.model
+
+
+def _elsewhere(target: Target, regions: Sequence[str]) -> str | None:
+    """A request that has to stay somewhere goes to nobody of whom it is not known where he is."""
+    if any(within(target.regions, place) for place in regions):
+        return None
+    where = f"answers from {', '.join(target.regions)}" if target.regions else "does not say where it answers from"
+    return f"{where}, and only {', '.join(regions)} may"
 
 
 def _first_embedder(request: Request, route: Route) -> Target | None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from enum import IntEnum
 
 from unbroken.core.splice import Splicer
-from unbroken.facts import AttemptAnswered
+from unbroken.facts import AttemptAbandoned, AttemptAnswered, AttemptFailed
 from unbroken.failures import Failure, FailureKind
 from unbroken.policy import Limits
 from unbroken.types import Attempt, Delta, Finish, Usage
@@ -34,9 +34,9 @@ class Run:
     """The mutable half of an attempt."""
 
     __slots__ = (
-        "_chars", "_choices", "_finished", "_floor_at", "_floor_chars", "_floor_window_s", "_held", "_holding",
-        "_last_at", "_limits", "_open", "_paused", "_phase", "attempt", "finish", "first_content_at", "has_content",
-        "is_working", "splicer", "started", "usage",
+        "_choices", "_finished", "_floor_at", "_floor_chars", "_floor_window_s", "_held", "_holding",
+        "_last_at", "_limits", "_open", "_paused", "_phase", "attempt", "chars", "finish", "first_content_at",
+        "has_content", "is_working", "pieces", "said_model", "splicer", "started", "usage",
     )  # fmt: skip
 
     def __init__(
@@ -47,6 +47,7 @@ class Run:
         self.first_content_at: float | None = None
         self.usage: Usage | None = None
         self.finish: Finish | None = None
+        self.said_model = ""
         self.has_content = False
         self.is_working = False
         """A job was accepted: whoever starts another one elsewhere pays twice, so it has all the time there is."""
@@ -54,7 +55,8 @@ class Run:
         self._held: list[Delta] = []
         self._holding = self._open = self._paused = False
         self._last_at = now
-        self._chars = 0
+        self.chars = self.pieces = 0
+        """How much was written, and in how many pieces."""
         self._choices = choices
         self._finished: set[int] = set()
         self._floor_window_s = floor_window_s
@@ -81,7 +83,8 @@ class Run:
         for delta in deltas:
             if delta.has_content:
                 self.has_content = progress = True
-                self._chars += _size(delta)
+                self.chars += _size(delta)
+                self.pieces += 1
             if delta.usage is not None:
                 self.usage = delta.usage
             if delta.progress is not None:
@@ -96,6 +99,7 @@ class Run:
         if self.first_content_at is not None:
             return False
         self.first_content_at = now
+        self.said_model = deltas[-1].model
         self._phase = Phase.MORE
         self._floor_at = now + self._floor_window_s
         return True
@@ -139,7 +143,7 @@ class Run:
         """Reading again: the pause counts for nothing."""
         self._paused = False
         self._last_at = now
-        self._floor_at, self._floor_chars = now + self._floor_window_s, self._chars
+        self._floor_at, self._floor_chars = now + self._floor_window_s, self.chars
 
     def take_held(self) -> list[Delta]:
         """What was kept back, once."""
@@ -194,8 +198,8 @@ class Run:
             return Failure(kind=FailureKind.STALLED, message=message)
         if now < self._floor_at:
             return None
-        written = self._chars - self._floor_chars
-        self._floor_at, self._floor_chars = now + self._floor_window_s, self._chars
+        written = self.chars - self._floor_chars
+        self._floor_at, self._floor_chars = now + self._floor_window_s, self.chars
         if written >= limits.chars_per_s_min * self._floor_window_s:
             return None
         message = f"{name}: only {written:.0f} characters in {self._floor_window_s:.0f} s"
@@ -208,7 +212,22 @@ class Run:
         first_at = now if self.first_content_at is None else self.first_content_at
         return AttemptAnswered(
             now, flight, self.attempt.number, self.attempt.target,
-            first_at - self.started, now - self.started, stream, self.usage,
+            first_at - self.started, now - self.started, stream, self.usage, self.chars, self.pieces,
+            "" if self.finish is None else self.finish.value, self.said_model,
+        )  # fmt: skip
+
+    def failed(self, flight: str, now: float, *, failure: Failure, shown: bool) -> AttemptFailed:
+        """The fact that it failed; `shown` when the caller had seen some of it."""
+        return AttemptFailed(
+            now, flight, self.attempt.number, self.attempt.target, failure, now - self.started,
+            shown, self.usage, self.chars, self.pieces,
+        )  # fmt: skip
+
+    def abandoned(self, flight: str, now: float, *, outrun: bool) -> AttemptAbandoned:
+        """The fact that it was hung up on."""
+        return AttemptAbandoned(
+            now, flight, self.attempt.number, self.attempt.target, now - self.started,
+            outrun, self.usage, self.chars, self.pieces,
         )  # fmt: skip
 
 

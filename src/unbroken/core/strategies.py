@@ -1,19 +1,36 @@
 """Ways to order the targets that could answer.
 
 A strategy is a function of candidates (in the order of the configuration, all of them
-eligible) and a `Draw`; it returns them in the order in which they should be tried.  It
-invents nothing, drops nothing and repeats nothing.  To add one, write the function and
-register it under the name that configurations use.
+eligible) and a `View` of everything else; it returns a `Choice`: the order in which they
+should be tried.  It invents nothing, drops nothing and repeats nothing, and what it did not
+ask of the view was not worked out.  To add one, write the function and register it under
+the name that configurations use.  docs/strategies.md says when to take which.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from math import exp
 from random import Random
 
-from unbroken.types import Target, record
+from unbroken.core.board import Board
+from unbroken.core.learned import Scout
+from unbroken.core.measures import Expected, burdens
+from unbroken.policy import Route
+from unbroken.types import Request, Target, record
 
-__all__ = ["STRATEGIES", "Draw", "Strategy"]
+__all__ = ["STRATEGIES", "Choice", "Draw", "Strategy", "View", "within"]
+
+NEAR = 0.05
+"""Whoever is at most a twentieth worse than the best is as good: among those the less busy is taken."""
+LOOK = 1.0
+"""What looking at a target costs at least, in requests."""
+IMPATIENCE = 1.5
+"""While somebody is looked at, the best is asked too as soon as it would have been late itself by half."""
+EVERYTHING = {"speed": 1.0, "cost": 1.0, "reliability": 1.0}
+ANSWERS = {"speed": 1.0, "reliability": 1.0}
+SPEED = {"speed": 1.0}
+LEAST_WEIGHT = 1e-9
 
 
 @record()
@@ -24,37 +41,214 @@ class Draw:
     chance: Random
 
 
-Strategy = Callable[[Sequence[Target], Draw], list[Target]]
+@record()
+class View:
+    """What a strategy may look at besides the candidates; `resting` are those whom something stands in the way of."""
+
+    request: Request
+    route: Route
+    board: Board
+    now: float
+    draw: Draw
+    resting: Sequence[Target] = ()
+
+    def expect(self, target: Target, *, trust: float = 1.0, route: str = "", priced: bool = True) -> Expected:
+        """What is to be expected of a target; `trust`, `route` and `priced` as in `Experience.expect`."""
+        return self.board.expect(target, self.request, now=self.now, trust=trust, route=route, priced=priced)
+
+    def weights(self, otherwise: Mapping[str, float]) -> Mapping[str, float]:
+        """How much each quality counts, as the route requires."""
+        return self.route.requirements or otherwise
 
 
-def priority(candidates: Sequence[Target], draw: Draw) -> list[Target]:
+@record()
+class Choice:
+    """The order, how many at once, and when a second one is started while the first is silent (None: as usual).
+
+    `look` is somebody to be asked before all others to see how he does by now, perhaps one of
+    those who rest; `price` is what that costs.
+    """
+
+    order: list[Target]
+    width: int = 1
+    hedge_s: float | None = None
+    look: Target | None = None
+    price: float = 0.0
+
+
+Strategy = Callable[[Sequence[Target], View], Choice]
+
+
+# ------------------------------------------------------------------ without looking
+
+
+def priority(candidates: Sequence[Target], view: View) -> Choice:  # noqa: ARG001 - the others look at it
     """As they stand in the configuration."""
-    del draw
-    return list(candidates)
+    return Choice(list(candidates))
 
 
-def round_robin(candidates: Sequence[Target], draw: Draw) -> list[Target]:
+def round_robin(candidates: Sequence[Target], view: View) -> Choice:
     """Each in turn is first; the others follow in their order."""
-    start = draw.ticket % len(candidates) if candidates else 0
+    return Choice(_turned(candidates, view.draw.ticket))
+
+
+def shuffled(candidates: Sequence[Target], view: View) -> Choice:
+    """In any order, all equally likely."""
+    return Choice(view.draw.chance.sample(list(candidates), len(candidates)))
+
+
+def race(candidates: Sequence[Target], view: View) -> Choice:  # noqa: ARG001 - the same
+    """All at once."""
+    return Choice(list(candidates), max(1, len(candidates)))
+
+
+def hedge(candidates: Sequence[Target], view: View) -> Choice:
+    """As they stand; the second is started when the first is later than 95 % of its answers were."""
+    hedging, stream = view.route.policy.hedging, view.request.stream
+    if hedging.on or len(candidates) <= 1:
+        return Choice(list(candidates))
+    first, board = candidates[0], view.board
+    seen = board.samples(first, stream=stream) >= hedging.samples_min
+    return Choice(list(candidates), hedge_s=board.percentile_s(first, 0.95, stream=stream) if seen else None)
+
+
+# --------------------------------------------------------------------- by what is known
+
+
+def weighted(candidates: Sequence[Target], view: View) -> Choice:
+    """First by lot in proportion to weight, the rest likewise (Efraimidis and Spirakis, 2006).
+
+    With requirements the weight is multiplied by how well a target meets them, 0 to 1.
+    """
+    weights = [max(target.weight, LEAST_WEIGHT) for target in candidates]
+    if wanted := view.weights({}):
+        loads = burdens([view.expect(target) for target in candidates], wanted)
+        least = min(loads, default=0.0)
+        weights = [weight * exp(least - load) for weight, load in zip(weights, loads, strict=True)]
+    return Choice(_sorted(candidates, [view.draw.chance.expovariate(1.0) / weight for weight in weights]))
+
+
+def cheapest(candidates: Sequence[Target], view: View) -> Choice:
+    """The one whose answer is likely to cost least; those without a known price last."""
+    costs = [view.expect(target).cost_usd for target in candidates]
+    return Choice(_sorted(candidates, [float("inf") if cost is None else cost for cost in costs]))
+
+
+def least_busy(candidates: Sequence[Target], view: View) -> Choice:
+    """The one with the fewest requests under way for its weight; equals take turns."""
+    turned = _turned(candidates, view.draw.ticket)
+    board = view.board
+    return Choice(
+        _sorted(turned, [board.experience.busy(target) / max(target.weight, LEAST_WEIGHT) for target in turned])
+    )
+
+
+def geo(candidates: Sequence[Target], view: View) -> Choice:
+    """The nearest region first, by the route's `near`; within one the fastest."""
+    near = view.route.near
+    places = [next((at for at, place in enumerate(near) if within(t.regions, place)), len(near)) for t in candidates]
+    seconds = [view.expect(target, priced=False).first_s for target in candidates]
+    return Choice(_sorted(candidates, list(zip(places, seconds, strict=True))))
+
+
+def fastest(candidates: Sequence[Target], view: View) -> Choice:
+    """The one that is likely to be done first, whatever it costs; a look at the others now and then."""
+    scout, expected = _expected(candidates, view, weights=SPEED)
+    return _looking(candidates, expected, loads=burdens(expected, SPEED), scout=scout, view=view)
+
+
+def best(candidates: Sequence[Target], view: View) -> Choice:
+    """By time and success, as seen anywhere; among equals the less busy of two drawn at random (Mitzenmacher, 2001)."""
+    weights = view.weights(ANSWERS)
+    scout, expected = _expected(candidates, view, weights=weights)
+    loads = burdens(expected, weights)
+    least = min(loads, default=0.0)
+    equals = [at for at, load in enumerate(loads) if load <= least + NEAR]
+    if len(equals) > 1:
+        one, other = view.draw.chance.sample(equals, 2)
+        loads[one if expected[one].busy <= expected[other].busy else other] = least - NEAR
+    return _looking(candidates, expected, loads=loads, scout=scout, view=view)
+
+
+def learned(candidates: Sequence[Target], view: View) -> Choice:
+    """By what this route has learned of outcome, time and cost; a look at the others now and then."""
+    weights = view.weights(EVERYTHING)
+    scout, expected = _expected(candidates, view, weights=weights, route=view.route.name)
+    return _looking(candidates, expected, loads=burdens(expected, weights), scout=scout, view=view)
+
+
+def _expected(
+    candidates: Sequence[Target], view: View, *, weights: Mapping[str, float], route: str = ""
+) -> tuple[Scout, list[Expected]]:
+    """What is to be expected of each, as far as the route's last look at it holds; who never looks believes all."""
+    scout, priced = view.board.experience.scout(view.route.name), bool(weights.get("cost"))
+    trusts = [scout.trust(one.name) if view.route.explore_share else 1.0 for one in candidates]
+    found = [
+        view.expect(one, trust=trust, route=route, priced=priced) for one, trust in zip(candidates, trusts, strict=True)
+    ]
+    return scout, found
+
+
+def _looking(
+    candidates: Sequence[Target], expected: list[Expected], *, loads: list[float], scout: Scout, view: View
+) -> Choice:
+    """The least burden first, and perhaps somebody else to be looked at before: then the best follows soon."""
+    order = _sorted(candidates, loads)
+    if not order or not view.route.explore_share or not scout.affords(LOOK):
+        return Choice(order)
+    leader = loads.index(min(loads))
+    shut = [target for target in view.resting if view.board.may_look(target, view.now)]
+    everybody = [*candidates, *shut]
+    # Of those who rest nothing is expected but what they usually are: whatever it was, it may be over.
+    hopes = [*loads, *([loads[leader]] * len(shut))]
+    found = scout.look([target.name for target in everybody], hopes, leader=leader)
+    if found is None:
+        return Choice(order)
+    if not scout.affords(price := _price(everybody[found], candidates[leader], view=view)):
+        return Choice(order)
+    known = expected[leader]
+    late_s = IMPATIENCE * (known.first_s if view.request.stream else known.total_s)
+    return Choice(order, hedge_s=late_s or None, look=everybody[found], price=price)
+
+
+def _price(other: Target, leader: Target, *, view: View) -> float:
+    """What a look costs, in requests: one, or the money that it takes more, in times of what the best one takes."""
+    other_usd, leader_usd = view.expect(other).cost_usd, view.expect(leader).cost_usd
+    if not (other_usd and leader_usd):
+        return LOOK
+    return max(LOOK, other_usd / leader_usd - 1.0)
+
+
+# ------------------------------------------------------------------------ small parts
+
+
+def within(regions: Sequence[str], place: str) -> bool:
+    """Whether one of these regions is this place or lies in it: `eu-west-1` lies in `eu`."""
+    return any(region == place or region.startswith(f"{place}-") for region in regions)
+
+
+def _turned(candidates: Sequence[Target], ticket: int) -> list[Target]:
+    start = ticket % len(candidates) if candidates else 0
     return [*candidates[start:], *candidates[:start]]
 
 
-def shuffled(candidates: Sequence[Target], draw: Draw) -> list[Target]:
-    """In any order, all equally likely."""
-    return draw.chance.sample(list(candidates), len(candidates))
-
-
-def weighted(candidates: Sequence[Target], draw: Draw) -> list[Target]:
-    """First by lot in proportion to weight, the rest likewise (Efraimidis and Spirakis, 2006)."""
-    waits = {id(target): draw.chance.expovariate(1.0) / max(target.weight, 1e-9) for target in candidates}
-    return sorted(candidates, key=lambda target: waits[id(target)])
+def _sorted(candidates: Sequence[Target], keys: Sequence[float] | Sequence[tuple[int, float]]) -> list[Target]:
+    """By these keys; equals stay in their order."""
+    return [candidates[at] for at in sorted(range(len(candidates)), key=keys.__getitem__)]
 
 
 STRATEGIES: Mapping[str, Strategy] = {
     "priority": priority,
     "round-robin": round_robin,
-    "random": shuffled,
     "weighted": weighted,
-    "race": priority,
+    "best": best,
+    "random": shuffled,
+    "cheapest": cheapest,
+    "fastest": fastest,
+    "least-busy": least_busy,
+    "race": race,
+    "hedge": hedge,
+    "geo": geo,
+    "learned": learned,
 }
-"""By the name that configurations use; `race` is the order of priority with every width."""
+"""By the name that configurations use."""

@@ -6,12 +6,15 @@ For mounting the gateway in an application of one's own; `unbroken serve` uses `
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable, MutableMapping
+from pathlib import Path
 from typing import Any
 
 from unbroken.assemble import engine
-from unbroken.config import Config
+from unbroken.config import Config, load
 from unbroken.faces.gateway import WANTED_HEADERS, Gateway, Reply, Visitor
+from unbroken.reload import Reloader
 
 __all__ = ["App", "app"]
 
@@ -81,8 +84,10 @@ class App:
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
+                self.gateway.engine.start()
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":
+                self.gateway.close()
                 await self.gateway.engine.close()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
@@ -142,5 +147,11 @@ async def _answer(send: Send, reply: Reply) -> None:
 
 
 def app(config: Config) -> App:
-    """The gateway for this configuration, ready to be served or mounted."""
-    return App(Gateway(config, engine(config)))
+    """The gateway for this configuration, ready to be served or mounted.
+
+    Where it came from a file, an operator may have that read anew; it is not watched.
+    """
+    gateway, file = Gateway(config, engine(config)), Path(config.source)
+    if file.is_file():
+        gateway.admin.reloader = Reloader(gateway, lambda: load(file, os.environ), file=file)
+    return App(gateway)

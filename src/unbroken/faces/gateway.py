@@ -2,155 +2,65 @@
 
 `Gateway.receive` either knows the answer at once (a `Reply`: errors, lists) or starts a
 drive and returns the `Visitor` whose answer forms.  Whoever speaks to the caller (ASGI, an
-SDK's transport) reads the visitor.
+SDK's transport) reads the visitor.  A format's own door is looked for first; what else there
+is lies on pages (`faces.pages`).
 """
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import lru_cache, partial
+from hashlib import sha256
 from hmac import compare_digest
 from itertools import count
-from urllib.parse import parse_qsl
 
 import msgspec
 
 from unbroken.config import Config
-from unbroken.engine import Drive, Engine, Finished
+from unbroken.engine import Engine
+from unbroken.faces.admin import LAST_EVENT, Admin
+from unbroken.faces.counts import Counts
+from unbroken.faces.dashboard import PATH as DASHBOARD
+from unbroken.faces.dashboard import pages as dashboard
+from unbroken.faces.films import Films
+from unbroken.faces.lists import Lists, no_model
+from unbroken.faces.measures import Measured
+from unbroken.faces.pages import Call, Page, Pages, face_of, json_reply, nothing_here, query_of
+from unbroken.faces.steering import STEERING, steered
+from unbroken.faces.visitor import Answer, Headers, Reply, Visitor, reply_of
 from unbroken.failures import Failure, FailureKind
 from unbroken.policy import Route
-from unbroken.types import Delta, Request
-from unbroken.wire import FORMATS, Format, Mounts, Outcome, Writer, format_named
+from unbroken.types import Json, Request
+from unbroken.wire import FORMATS, Format, Mounts, format_named
 
 __all__ = ["WANTED_HEADERS", "Gateway", "Headers", "Reply", "Visitor"]
 
-FIRST_FACE = "openai_chat"
-"""In whose words we speak to whoever asks for nothing that is served."""
+_LOGGER = logging.getLogger("unbroken")
+
 KEY_HEADERS = ("x-api-key", "x-goog-api-key", "api-key")
 """Where clients put a key that is no bearer token: Anthropic's, Google's, Azure's."""
-OVERRIDES = {
-    f"x-unbroken-{name.replace('_', '-')}": name
-    for name in ("connect_s", "first_byte_s", "first_content_s", "total_s", "gap_s")
-}
-"""Request headers with which a caller sets limits of its own."""
-WANTED_HEADERS = frozenset(name.encode() for name in ("authorization", *KEY_HEADERS, "expect", *OVERRIDES))
-"""The request headers that matter here; no other is even decoded, and none reaches a provider."""
-Headers = list[tuple[str, str]]
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """A whole answer that was known at once."""
-
-    status: int
-    headers: Headers
-    body: bytes
-
-
-class Visitor:
-    """A caller whose answer is forming.
-
-    `notify` is called whenever there is more: `status` and `headers` hold once `status` is
-    not 0, `take` gives what has come since the last time, until `over`.
-    """
-
-    __slots__ = ("_buffer", "_drive", "_format", "_held", "_id", "_stream", "_writer", "headers", "notify", "over",
-                 "status")  # fmt: skip
-
-    def __init__(self, spoken: Format, writer: Writer, *, request_id: str, stream: bool) -> None:
-        self._format, self._writer, self._id, self._stream = spoken, writer, request_id, stream
-        self._buffer: list[bytes] = []
-        self._held: list[Delta] = []
-        self._drive: Drive | None = None
-        self.notify: Callable[[], None] | None = None
-        self.status = 0
-        self.headers: Headers = []
-        self.over = False
-
-    # -- told by the drive
-
-    def show(self, deltas: Sequence[Delta]) -> None:
-        """The next of the answer: a stream's is written at once, a plain one's at the end."""
-        if not self._stream:
-            self._held += deltas
-            return
-        if not self.status:
-            self._open()
-        self._put(self._writer.write(deltas))
-
-    def finish(self, end: Finished) -> None:
-        """The end, good or bad."""
-        outcome = self._outcome(end)
-        if end.failure is not None and not self.status:
-            self.status, headers, body = self._fail(end.failure, outcome)
-            self.headers = list({**dict(outcome.headers()), **dict(headers)}.items())
-        elif end.failure is not None:
-            body = self._writer.broken(end.failure, outcome)
-        elif self._stream:
-            if not self.status:
-                self._open()
-            body = self._writer.end(outcome)
-        else:
-            body = self._writer.whole(self._held, outcome)
-            self.status = 200
-            self.headers = [("content-type", self._writer.content_type), *outcome.headers()]
-        self.over = True
-        self._drive = None  # no cycle is left for the garbage collector
-        self._put(body)
-
-    # -- read by a face
-
-    def fly(self, drive: Drive) -> None:
-        """Take hold of the drive, to pause and to cancel it."""
-        self._drive = drive
-
-    def take(self) -> bytes:
-        """What has come since the last time."""
-        chunks, self._buffer = self._buffer, []
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-
-    def pause(self) -> None:
-        """The caller reads more slowly than the provider writes."""
-        if not self.over and self._drive is not None:
-            self._drive.pause()
-
-    def resume(self) -> None:
-        """The caller has caught up."""
-        if not self.over and self._drive is not None:
-            self._drive.resume()
-
-    def leave(self) -> None:
-        """The caller is gone: stop whatever is done for it."""
-        if not self.over and self._drive is not None:
-            self._drive.cancel()
-
-    # -- inside
-
-    def _open(self) -> None:
-        self.status = 200
-        outcome = self._outcome(self._drive.flight.so_far()) if self._drive is not None else None
-        told = outcome.headers() if outcome is not None else []
-        self.headers = [("content-type", self._writer.content_type), ("cache-control", "no-cache"), *told]
-
-    def _put(self, data: bytes) -> None:
-        if data:
-            self._buffer.append(data)
-        if self.notify is not None:
-            self.notify()
-
-    def _outcome(self, end: Finished) -> Outcome:
-        name = end.target.name if end.target is not None else "none"
-        left_out = self._drive.left_out.get(name, ()) if self._drive is not None else ()
-        return Outcome(
-            request_id=self._id, target=name, attempts=end.attempts, failover=end.failover, rescued=end.rescued,
-            left_out=left_out,
-        )  # fmt: skip
-
-    def _fail(self, failure: Failure, outcome: Outcome) -> tuple[int, Headers, bytes]:
-        assert self._format.write_failure is not None
-        status, headers, body = self._format.write_failure(failure, outcome.request_id)
-        return status, list(headers.items()), body
+CACHE_CONTROL = "cache-control"
+"""With which a caller says that only a fresh answer will do, or that nothing may be kept of it."""
+CALLER = "x-unbroken-caller"
+"""With which a program behind one key says for whom it asks: limits are shared fairly among these."""
+CALLER_CHARS_MAX = 100
+SIGNS = ("anthropic-version",)
+"""Headers by which we know whose client is asking, where paths do not tell."""
+TRACE = ("traceparent", "tracestate")
+"""By which a caller says which trace a request belongs to (W3C)."""
+WANTED_HEADERS = frozenset(
+    name.encode()
+    for name in ("authorization", *KEY_HEADERS, CACHE_CONTROL, "expect", CALLER, *STEERING, *SIGNS, *TRACE, LAST_EVENT)
+)
+"""The request headers that matter here; no other is even decoded, and only `steering.CARRIED` reach a provider."""
+_ON_PAGES = frozenset(("openai_videos",))
+"""Formats whose work takes longer than a caller waits: they are asked by pages of their own."""
+_OPEN_TO_ALL = ("/health", "/", DASHBOARD)
+_OPEN_BELOW = ("/admin/", f"{DASHBOARD}/")
+"""Operators have keys of their own, and the dashboard's files are no secret."""
 
 
 class Gateway:
@@ -158,10 +68,39 @@ class Gateway:
 
     def __init__(self, config: Config, engine: Engine) -> None:
         self.config, self.engine = config, engine
-        self._keys = [key.encode() for key in config.server.keys]
-        self._faces = Mounts(spoken for spoken in map(format_named, FORMATS) if spoken.read_request is not None)
+        formats = [format_named(name) for name in FORMATS if name not in _ON_PAGES]
+        self._faces = Mounts(spoken for spoken in formats if spoken.read_request is not None)
+        self.admin = Admin(self)
+        self._fixed = [
+            *self.admin.pages(),
+            *dashboard(),
+            *Counts(engine, self._route_of).pages(),
+            *Films(engine, self._route_of).pages(),
+            Page(method="POST", path="/api/generate", answer=self._generate),
+            Page(method="POST", path="/api/embeddings", answer=partial(self._visit, name="ollama_embedding")),
+            Page(method="GET", path="/health", answer=partial(json_reply, value={"status": "ok"})),
+            Page(method="GET", path="/", answer=_here),
+        ]
+        self._measured: Measured | None = None
+        self.adopt(config)
         self._id_head = f"req_{os.urandom(5).hex()}"
         self._numbers = count(1)
+
+    def adopt(self, config: Config) -> None:
+        """Go by this configuration from now on; what is under way goes on by the one that it began with."""
+        self.config = config
+        self._keys = [key.encode() for key in config.server.keys]
+        self._open = (*_OPEN_TO_ALL, "/metrics") if config.metrics.open else _OPEN_TO_ALL
+        if config.metrics.on:
+            self._measured = self._measured or Measured(config, self.engine)
+            self._measured.follow(config)
+        measured = self._measured.pages() if self._measured is not None and config.metrics.on else []
+        self._pages = Pages([*Lists(config).pages(), *measured, *self._fixed])
+        self.admin.adopt(config)
+
+    def close(self) -> None:
+        """Let those go who only listen: the gateway is about to stop."""
+        self.admin.close()
 
     @property
     def body_bytes_max(self) -> int:
@@ -169,22 +108,44 @@ class Gateway:
         return int(self.config.server.body_limit_mb * 1024 * 1024)
 
     def receive(self, method: str, path: str, *, headers: Mapping[str, str], body: bytes) -> Reply | Visitor:
-        """Answer at once, or start to.  Header names are lower case; headers of no concern may be left out."""
-        request_id = f"{self._id_head}{next(self._numbers):06x}"
+        """Answer at once, or start to.  Header names are lower case; headers of no concern may be left out.
+
+        Whatever goes wrong in here is an answer too: who calls this is told by a socket, and nobody above
+        would tell the caller.
+        """
+        try:
+            return self._received(method, path, headers=headers, body=body)
+        except Exception:
+            _LOGGER.exception("a request to %s could not be taken in", path.partition("?")[0][:200])
+            failure = Failure(kind=FailureKind.INTERNAL, message="the gateway has a defect; its log says more")
+            return reply_of(face_of(path, headers), failure, request_id="")
+
+    def _received(self, method: str, path: str, *, headers: Mapping[str, str], body: bytes) -> Reply | Visitor:
         spoken = self._faces.at(path)
-        if spoken is None and not path.startswith(("/v1/", "/health")):  # a base URL without /v1 is a common slip
-            path = f"/v1{path}"
+        if spoken is None:
+            path = self._meant(path)
             spoken = self._faces.at(path)
-        refused = self._refusal(method, path, spoken=spoken, headers=headers, request_id=request_id)
-        if refused is not None or spoken is None:
-            return refused or self._other(method, path.partition("?")[0], request_id=request_id)
+        request_id = f"{self._id_head}{next(self._numbers):06x}"
+        if spoken is None:
+            return self._elsewhere(
+                Call(method=method, path=path, headers=headers, body=body, request_id=request_id,
+                     spoken=face_of(path, headers), key=_key_shown(headers, path))
+            )  # fmt: skip
+        refused = self._refusal(method, path, spoken=spoken, headers=headers)
+        if refused is not None:
+            return _without_body(method, reply_of(spoken, refused, request_id=request_id))
         assert spoken.read_request is not None
         request = spoken.read_request(path, body)
         if isinstance(request, Failure):
-            return self._reply(spoken, request, request_id=request_id)
-        route = self._route(request, headers)
+            return reply_of(spoken, request, request_id=request_id)
+        route = self._route(request, headers, spoken=spoken)
         if isinstance(route, Failure):
-            return self._reply(spoken, route, request_id=request_id)
+            return reply_of(spoken, route, request_id=request_id)
+        if route.policy.cache.on or self.engine.admission is not None:
+            request = _marked(request, headers, key=_key_shown(headers, path))
+        elif self.engine.counting is not None:
+            request = request.asked_by(_name_of(_key_shown(headers, path)))
+        self._join(request_id, headers)
         return self._start(request, route, spoken=spoken, request_id=request_id)
 
     def too_large(self, path: str) -> Reply:
@@ -192,111 +153,159 @@ class Gateway:
         limit_mb = self.config.server.body_limit_mb
         message = f"the request body is larger than {limit_mb:g} MB"
         failure = Failure(kind=FailureKind.REQUEST, message=message, status=413, code="request_too_large")
-        return self._reply(self._faces.at(path) or format_named(FIRST_FACE), failure, request_id="")
+        return reply_of(self._faces.at(path) or face_of(path, {}), failure, request_id="")
 
     def refused(self, status: int, message: str) -> Reply:
         """The answer to what is no request."""
-        return _error(status, message, request_id="")
+        failure = Failure(kind=FailureKind.REQUEST, message=message, status=status)
+        return reply_of(face_of("", {}), failure, request_id="")
 
-    # -- inside
+    # -- a format's own door
 
     def _start(self, request: Request, route: Route, *, spoken: Format, request_id: str) -> Visitor:
         assert spoken.writer is not None
-        visitor = Visitor(spoken, spoken.writer(request), request_id=request_id, stream=request.stream)
+        visitor = Answer(spoken, spoken.writer(request), request_id=request_id, stream=request.stream)
         drive = self.engine.fly(request, route, caller=visitor, flight_id=request_id)
         if not visitor.over:
             visitor.fly(drive)
         return visitor
 
-    def _refusal(
-        self, method: str, path: str, *, spoken: Format | None, headers: Mapping[str, str], request_id: str
-    ) -> Reply | None:
-        """What is wrong before the body is looked at."""
-        if self._keys and path.partition("?")[0] != "/health" and not self._known(headers, path):
-            message = "Incorrect API key provided: this gateway does not know it."
-            failure = Failure(kind=FailureKind.REQUEST, message=message, status=401, code="invalid_api_key")
-            return self._reply(spoken or format_named(FIRST_FACE), failure, request_id=request_id)
-        if spoken is not None and method not in spoken.methods:
-            return _error(405, f"{path} takes {' and '.join(spoken.methods)}, not {method}", request_id=request_id)
-        return None
+    def _join(self, request_id: str, headers: Mapping[str, str]) -> None:
+        """A caller may have a trace of its own, which the request is then part of."""
+        if self.engine.tracing is not None and TRACE[0] in headers:
+            self.engine.tracing.join(request_id, headers)
 
-    def _known(self, headers: Mapping[str, str], path: str) -> bool:
-        """Whether the caller has one of our keys, in a header or (Google's clients) as `?key=`; in constant time."""
-        scheme, _, key = headers.get("authorization", "").partition(" ")
-        others = (headers[name] for name in KEY_HEADERS if name in headers)
-        shown = key if scheme.lower() == "bearer" else next(others, None) or _query_value(path, "key")
-        secret = shown.strip().encode()
+    def _refusal(self, method: str, path: str, *, spoken: Format, headers: Mapping[str, str]) -> Failure | None:
+        """What is wrong before the body is looked at."""
+        if self._keys and not self._known(_key_shown(headers, path)):
+            return _UNKNOWN_KEY
+        return None if method in spoken.methods else nothing_here(method, path, allowed=spoken.methods)
+
+    def _known(self, key: str) -> bool:
+        """Whether this is one of our keys; in constant time."""
+        secret = key.encode()
         return any([compare_digest(secret, known) for known in self._keys])  # noqa: C419 - all of them, always
 
-    def _route(self, request: Request, headers: Mapping[str, str]) -> Route | Failure:
-        route = self.config.resolve(request.model)
+    def _route(self, request: Request, headers: Mapping[str, str], *, spoken: Format) -> Route | Failure:
+        resolve = self.config.resolve
+        route = resolve(request.model) or resolve(request.model.removesuffix(":latest"))  # Ollama's tools add it
         if route is None:
-            message = (
-                f"The model {request.model[:100]!r} is no route or target of this gateway; GET /v1/models lists them."
-            )
-            return Failure(
-                kind=FailureKind.REQUEST, message=message, status=404, code="model_not_found", param="model",
-                type="invalid_request_error",
-            )  # fmt: skip
+            return no_model(request.model)
+        return route if STEERING.isdisjoint(headers) else steered(route, headers, spoken=spoken.name)
+
+    # -- pages
+
+    def _meant(self, path: str) -> str:
+        """The path that is meant: a base URL without `/v1`, or with one too many, is a common slip."""
+        for meant in (path, f"/v1{path}", path.removeprefix("/v1")):
+            if self._faces.at(meant) is not None or self._pages.methods(meant):
+                return meant
+        return path
+
+    def _elsewhere(self, call: Call) -> Reply | Visitor:
+        """What lies on a page, or nowhere."""
+        answer = self._turned(call)
+        if isinstance(answer, Failure):
+            answer = reply_of(call.spoken, answer, request_id=call.request_id)
+        return _without_body(call.method, answer)
+
+    def _turned(self, call: Call) -> Reply | Visitor | Failure:
+        if self._keys and not self._is_open(call.path.partition("?")[0]) and not self._known(call.key):
+            return _UNKNOWN_KEY
+        found = self._pages.at(call.method, call.path)
+        if found is None:
+            where, _, _ = call.path.partition("?")
+            methods = [] if ":" in where else self._pages.methods(where)  # a method of Google's is no page of its model
+            return nothing_here(call.method, where, allowed=methods)
+        page, values = found
+        return page.answer(replace(call, values=values))
+
+    def _is_open(self, where: str) -> bool:
+        """Whether no caller's key is wanted there."""
+        return where in self._open or where.startswith(_OPEN_BELOW)
+
+    def _route_of(self, request: Request, call: Call) -> Route | Failure:
+        return self._route(request, call.headers, spoken=call.spoken)
+
+    def _visit(self, call: Call, *, name: str) -> Reply | Visitor | Failure:
+        """A format that is no door of its own: for callers only, and written to providers as another one."""
+        spoken = format_named(name)
+        assert spoken.read_request is not None
+        request = spoken.read_request(call.path, call.body)
+        if isinstance(request, Failure):
+            return request
+        route = self._route_of(request, call)
+        if isinstance(route, Failure):
+            return route
+        if route.policy.cache.on or self.engine.admission is not None:
+            request = _marked(request, call.headers, key=call.key)
+        elif self.engine.counting is not None:
+            request = request.asked_by(_name_of(call.key))
+        self._join(call.request_id, call.headers)
+        return self._start(request, route, spoken=spoken, request_id=call.request_id)
+
+    def _generate(self, call: Call) -> Reply | Visitor | Failure:
+        """Without a prompt Ollama's tools only want the model loaded, or unloaded, which is no work here."""
         try:
-            own = {name: _seconds(headers[header]) for header, name in OVERRIDES.items() if header in headers}
-        except ValueError as error:
-            return Failure(kind=FailureKind.REQUEST, message=f"a limit in the headers is wrong: {error}", status=400)
-        return _hurried(route, own) if own else route
-
-    def _other(self, method: str, path: str, *, request_id: str) -> Reply:
-        """What is neither a model's work nor refused."""
-        if path == "/v1/models" and method == "GET":
-            return _json(200, {"object": "list", "data": list(self._models())}, request_id=request_id)
-        if path.startswith("/v1/models/") and method == "GET":
-            found = [model for model in self._models() if model["id"] == path.removeprefix("/v1/models/")]
-            return (
-                _json(200, found[0], request_id=request_id)
-                if found
-                else _error(404, f"no model {path[11:]!r}", request_id=request_id)
-            )
-        if path == "/health":
-            return _json(200, {"status": "ok"}, request_id=request_id)
-        return _error(404, f"{method} {path} is not served here", request_id=request_id)
-
-    def _models(self) -> Iterable[dict[str, object]]:
-        """Routes first, then each target's own name."""
-        for name in self.config.routes:
-            yield {"id": name, "object": "model", "created": 0, "owned_by": "unbroken"}
-        for name in sorted({f"{target.provider}/{target.model}" for target in self.config.targets}):
-            yield {"id": name, "object": "model", "created": 0, "owned_by": name.partition("/")[0]}
-
-    def _reply(self, spoken: Format, failure: Failure, *, request_id: str) -> Reply:
-        assert spoken.write_failure is not None
-        status, headers, body = spoken.write_failure(failure, request_id)
-        return Reply(status, list(headers.items()), body)
+            asked = msgspec.json.decode(call.body, type=_Loading)
+        except (msgspec.DecodeError, ValueError, RecursionError):
+            asked = _Loading(prompt="?")
+        if asked.prompt or asked.images:
+            return self._visit(call, name="ollama_generate")
+        if self.config.resolve(asked.model.removesuffix(":latest")) is None:
+            return no_model(asked.model)
+        reason = "unload" if asked.keep_alive in (0, "0") else "load"
+        told = {"model": asked.model, "created_at": "1970-01-01T00:00:00Z", "response": "", "done": True}
+        return json_reply(call, told | {"done_reason": reason})
 
 
-def _query_value(path: str, name: str) -> str:
-    """What a path's query says of this; empty where it says nothing."""
-    _, _, query = path.partition("?")
-    return next((value for field, value in parse_qsl(query) if field == name), "")
+class _Loading(msgspec.Struct):
+    model: str = ""
+    prompt: str | None = None
+    images: list[Json] | None = None
+    keep_alive: Json = None
 
 
-def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0 < seconds < 1e6:
-        raise ValueError(f"{text[:20]!r} is no number of seconds")
-    return seconds
+_UNKNOWN_KEY = Failure(
+    kind=FailureKind.REQUEST, message="Incorrect API key provided: this gateway does not know it.", status=401,
+    code="invalid_api_key",
+)  # fmt: skip
 
 
-def _hurried(route: Route, own: Mapping[str, float]) -> Route:
-    """The route with a caller's own limits, which win over those of its targets."""
-    deadlines = route.policy.deadlines.merged(own)
-    targets = tuple(replace(target, deadlines={**target.deadlines, **own}) for target in route.targets)
-    return replace(route, targets=targets, policy=replace(route.policy, deadlines=deadlines))
+def _here(call: Call) -> Reply:
+    return Reply(200, [("content-type", "text/plain"), ("x-request-id", call.request_id)], b"unbroken is running")
 
 
-def _error(status: int, message: str, *, request_id: str, code: str | None = None) -> Reply:
-    error = {"message": message, "type": "invalid_request_error", "param": None, "code": code}
-    return _json(status, {"error": error}, request_id=request_id)
+def _without_body(method: str, answer: Reply | Visitor) -> Reply | Visitor:
+    """The answer, without its body where only its head was asked for."""
+    return Reply(answer.status, answer.headers, b"") if method == "HEAD" else answer
 
 
-def _json(status: int, value: object, *, request_id: str) -> Reply:
-    headers = [("content-type", "application/json"), ("x-request-id", request_id)]
-    return Reply(status, headers, msgspec.json.encode(value))
+def _key_shown(headers: Mapping[str, str], path: str) -> str:
+    """The key that a caller shows, in a header or (Google's clients) as `?key=`; empty where there is none."""
+    scheme, _, key = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return key.strip()
+    others = (headers[name] for name in KEY_HEADERS if name in headers)
+    return (next(others, None) or query_of(path).get("key", "")).strip()
+
+
+@lru_cache(maxsize=1_000)
+def _name_of(key: str) -> str:
+    """What tells callers apart by their keys and is none itself; empty where no key was shown."""
+    return sha256(key.encode()).hexdigest() if key else ""
+
+
+def _marked(request: Request, headers: Mapping[str, str], *, key: str) -> Request:
+    """The request with what a cache and limits have to know of its caller."""
+    wish = headers.get(CACHE_CONTROL, "").lower()
+    found = next((word for word in ("no-store", "no-cache") if word in wish), "")
+    return replace(request, asker=_name_of(key), caller=_caller(request, headers), cache=found)
+
+
+def _caller(request: Request, headers: Mapping[str, str]) -> str:
+    """Who of those behind one key is asking, as they say themselves: by a header, or as the body's `user`."""
+    if CALLER in headers:
+        return headers[CALLER][:CALLER_CHARS_MAX]
+    user = request.source.fields.get("user", b"") if request.source is not None else b""
+    return bytes(user[:CALLER_CHARS_MAX]).decode(errors="replace").strip('"')

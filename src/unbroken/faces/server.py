@@ -58,10 +58,12 @@ class Server:
         loop = asyncio.get_running_loop()
         self._listening = await loop.create_server(lambda: Door(self), sock=listening)
         self._sweeper = loop.call_later(SWEEP_S, self._sweep)
+        self.gateway.engine.start()
 
     async def stop(self, grace_s: float = 30.0) -> None:
         """Take no more; answers under way may finish within the grace time."""
         self.stopping = True
+        self.gateway.close()
         if self._listening is not None:
             self._listening.close()
         if self._sweeper is not None:

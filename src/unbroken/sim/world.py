@@ -30,6 +30,7 @@ __all__ = [
     "Hang",
     "Law",
     "Outage",
+    "Priced",
     "RateLimit",
     "Refused",
     "Signal",
@@ -184,11 +185,18 @@ class Slow:
     times: float
 
 
+@dataclass(frozen=True, slots=True)
+class Priced:
+    """No trouble but news: answers cost so many times as much."""
+
+    times: float
+
+
 Half = Cut | Stall | ErrorEvent
 """Half an answer; the tokens are those that the target itself says, so a continuation breaks as well."""
 
-Trouble = Refused | Status | RateLimit | Hang | Half | Empty | Slow
-"""One way of failing.  An attempt meets at most one of them, and any number of `Slow`."""
+Trouble = Refused | Status | RateLimit | Hang | Half | Empty | Slow | Priced
+"""One way of failing.  An attempt meets at most one of them, and any number of `Slow` and `Priced`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,6 +319,8 @@ class _Provider:
                 continue
             if isinstance(trouble, Slow):
                 times *= trouble.times
+            elif isinstance(trouble, Priced):
+                continue  # words are the same at any price
             elif isinstance(trouble, RateLimit):
                 found = found or self._limited(outage, trouble, now=now)
             else:

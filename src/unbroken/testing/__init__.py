@@ -5,6 +5,7 @@
                     and fails in the ways that providers fail, when told to
     Trouble         what can be wrong with it: Refused, Status, Hang, Reset, Cut, Stall, ...
     Page            what it answers at an address of its own, which no format has
+    Quota           how much it takes in a window, which it enforces and tells as a real one does
     essay, example  what it answers by default: the same words for the same prompt
 
     async with FakeProvider("north", speed=Speed(first_token_s=0.2, tokens_per_s=60)) as north:
@@ -19,6 +20,7 @@ from unbroken.testing.essay import Answer, essay, example
 from unbroken.testing.jobs import Page
 from unbroken.testing.play import INSTANT, Seen, Speed
 from unbroken.testing.provider import FakeProvider
+from unbroken.testing.quota import Quota
 from unbroken.testing.troubles import (
     Cut,
     Empty,
@@ -49,6 +51,7 @@ __all__ = [
     "ManualClock",
     "NotMedia",
     "Page",
+    "Quota",
     "Refused",
     "Reset",
     "Seen",

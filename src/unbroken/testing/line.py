@@ -24,7 +24,7 @@ class Line(asyncio.Protocol):
     """Reads HTTP/1.1 requests and hands them to `serve` one after another.
 
     `serve` is cancelled when the peer hangs up.  `on_open` is told of the connection, and
-    `on_close` of its end, when nothing of it runs any more.
+    `on_close` of its end, when nothing of it runs any more.  `extra` are headers that go with each answer.
     """
 
     def __init__(
@@ -41,6 +41,7 @@ class Line(asyncio.Protocol):
         self._server: asyncio.Task[None] | None = None
         self._transport: asyncio.Transport | None = None
         self._length_known = True
+        self.extra: Mapping[str, str] = {}
         self.on_message_begin()
 
     # ------------------------------------------------------------ asyncio's side
@@ -96,7 +97,7 @@ class Line(asyncio.Protocol):
         self._length_known = length is not None
         framing = {"transfer-encoding": "chunked"} if length is None else {"content-length": str(length)}
         lines = [f"HTTP/1.1 {status} {_reason(status)}"]
-        lines += [f"{name}: {value}" for name, value in ({**headers, **framing}).items()]
+        lines += [f"{name}: {value}" for name, value in ({**headers, **self.extra, **framing}).items()]
         self._write(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
 
     def body(self, data: bytes) -> None:

@@ -6,12 +6,12 @@ import asyncio
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from unbroken.failures import Failure, FailureKind
 from unbroken.testing.line import Line
 from unbroken.testing.troubles import Cut, Empty, ErrorEvent, Malformed, Stall, Status, Trouble
-from unbroken.types import Delta
+from unbroken.types import Delta, Usage
 from unbroken.wire import Outcome, Writer
 
 __all__ = ["INSTANT", "Play", "Seen", "Speed", "never", "send"]
@@ -44,7 +44,9 @@ INSTANT = Speed()
 class Seen:
     """One request as the provider saw it; times on its clock, in seconds.
 
-    `tokens` were written to the socket.  `hung_up`: the peer left before the end.
+    `tokens` were written to the socket.  `hung_up`: the peer left before the end.  `usage` is what
+    a bill would say: of a whole answer what was told with it, of a stream that broke the prompt and the
+    tokens that were written; None where nothing was served.
     `finished` is None while the request is under way, and for good after a break.
     """
 
@@ -61,6 +63,7 @@ class Seen:
     tokens: int = 0
     finished: float | None = None
     hung_up: bool = False
+    usage: Usage | None = None
     trouble: Trouble | None = None
 
 
@@ -86,7 +89,9 @@ class Play:
                 return await self._break(step, self.writer.broken(self._fault(), self.outcome))
             self.line.body(step)
             self.seen.tokens += delta.has_content
+            self._bill()
         self.line.body(self.writer.end(self.outcome))
+        self.seen.usage = self._told
         self._finish()
         return None
 
@@ -103,8 +108,18 @@ class Play:
             return await self._break(b"", b"")
         send(self.line, 200, headers={"content-type": self.writer.content_type}, body=body)
         self.seen.tokens = sum(delta.has_content for delta in self.deltas)
+        self.seen.usage = self._told
         self.seen.finished = time.monotonic()
         return None
+
+    @property
+    def _told(self) -> Usage | None:
+        return self.deltas[-1].usage
+
+    def _bill(self) -> None:
+        """Of what was written so far."""
+        if self._told is not None:
+            self.seen.usage = replace(self._told, output_tokens=self.seen.tokens)
 
     async def _wait_for(self, token: int) -> None:
         wait_s = self.seen.started + self.speed.due_s(token) - time.monotonic()

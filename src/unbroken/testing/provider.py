@@ -21,6 +21,7 @@ from unbroken.testing.essay import Answer, answer, begun, prompt_of, tokens
 from unbroken.testing.jobs import Desk, Page
 from unbroken.testing.line import Line
 from unbroken.testing.play import INSTANT, Play, Seen, Speed, never, send
+from unbroken.testing.quota import Quota, tokens_of
 from unbroken.testing.samples import made_of
 from unbroken.testing.troubles import Hang, Html, Refused, Reset, Status, Trouble
 from unbroken.types import Delta, Finish, HttpRequest, Output, Request, Response, Task, ToolFragment, Usage
@@ -46,8 +47,9 @@ class FakeProvider:
     accepts_prefix  carries on a last assistant message; otherwise it begins anew
     overlap_tokens  how much of the begun answer it repeats when a user turn asks for the rest
 
-    `seen` holds the requests in their order, and may be cleared.  On the `desk` lie jobs, results
-    and pages of one's own.
+    `seen` holds the requests in their order, and may be cleared.  `quota` is what it takes, which it
+    enforces by 429 and tells in its headers; None for any number.  `listed` counts how often its list of models
+    was asked for.  On the `desk` lie jobs, results and pages of one's own.
     """
 
     def __init__(
@@ -68,7 +70,9 @@ class FakeProvider:
         self.keys = keys
         self.accepts_prefix = accepts_prefix
         self.overlap_tokens = overlap_tokens
+        self.quota: Quota | None = None
         self.seen: list[Seen] = []
+        self.listed = 0
         self.desk = Desk(name)
         self.trouble: Trouble | None = None
         self._times: int | None = None
@@ -180,7 +184,7 @@ class FakeProvider:
 
     async def _serve(self, line: Line, http: HttpRequest) -> None:
         if http.method == "GET" and http.url.partition("?")[0] in _LISTS:
-            return self._list_models(line)
+            return self._list_models(line, key=_key(http))
         seen = Seen(path=http.url, key=_key(http), headers=dict(http.headers), body=http.body,
                     started=time.monotonic(), trouble=self._trouble_now())  # fmt: skip
         self.seen.append(seen)
@@ -212,7 +216,7 @@ class FakeProvider:
             case _:
                 assert wire is not None
                 assert isinstance(request, Request)
-                await self._answer(line, wire, seen=seen, request=request)
+                await self._measured(line, wire, seen=seen, request=request)
 
     def _page(self, http: HttpRequest, seen: Seen) -> Page | None:
         """What lies at this address; jobs only for those who have a key."""
@@ -239,11 +243,30 @@ class FakeProvider:
         seen.status, seen.finished = trouble.status, time.monotonic()
         send(line, trouble.status, headers=trouble.fields(), body=trouble.content())
 
-    def _list_models(self, line: Line) -> None:
+    def _list_models(self, line: Line, *, key: str) -> None:
+        """Which models there are, for whoever has a key, whatever troubles their work."""
+        self.listed += 1
+        if self.keys is not None and key not in self.keys:
+            refusal = Status(401)
+            return send(line, refusal.status, headers=refusal.fields(), body=refusal.content())
         rows = [{"id": model, "object": "model", "created": 0, "owned_by": self.name}
                 for model in self.models or ("fake-model",)]  # fmt: skip
         body = msgspec.json.encode({"object": "list", "data": rows})
-        send(line, 200, headers={"content-type": "application/json"}, body=body)
+        return send(line, 200, headers={"content-type": "application/json"}, body=body)
+
+    async def _measured(self, line: Line, wire: Format, *, seen: Seen, request: Request) -> None:
+        """Answer within the quota."""
+        if (quota := self.quota) is None:
+            return await self._answer(line, wire, seen=seen, request=request)
+        refusal = quota.enter(seen.key, seen.started, tokens=tokens_of(request))
+        line.extra = quota.told(seen.key, seen.started)
+        if refusal is not None:
+            return self._refuse(line, refusal, seen=seen)
+        try:
+            await self._answer(line, wire, seen=seen, request=request)
+        finally:
+            quota.leave(seen.key)
+        return None
 
     async def _answer(self, line: Line, wire: Format, *, seen: Seen, request: Request) -> None:
         assert wire.writer is not None

@@ -16,7 +16,7 @@ from typing import Protocol
 from urllib.parse import unquote
 
 from unbroken.failures import Failure
-from unbroken.types import Continuation, Delta, HttpReply, HttpRequest, Request, Target, Task, record
+from unbroken.types import Continuation, Delta, HttpReply, HttpRequest, Json, Request, Target, Task, record
 
 __all__ = [
     "FORMATS",
@@ -69,7 +69,11 @@ class Next:
 
 @record(kw_only=True)
 class Outcome:
-    """What a caller is told about how an answer came about (headers, and the last event of a stream)."""
+    """What a caller is told about how an answer came about (headers, and the last event of a stream).
+
+    `cache` is hit, stale, semantic, merged or miss on a route that keeps answers, else empty;
+    `age_s` is how old a kept answer is, in seconds.
+    """
 
     request_id: str
     target: str
@@ -77,12 +81,30 @@ class Outcome:
     failover: bool
     rescued: bool = False
     left_out: tuple[str, ...] = ()
+    cache: str = ""
+    age_s: float = 0.0
+
+    @property
+    def notable(self) -> bool:
+        """Whether anything happened on the way that a stream should speak of at its end."""
+        return self.failover or self.rescued or self.attempts > 1 or self.cache == "stale"
+
+    def told(self) -> dict[str, Json]:
+        """As the `unbroken` object of a body or a stream's last event."""
+        told = {name: getattr(self, name) for name in ("request_id", "target", "attempts", "failover", "rescued")}
+        if self.left_out:
+            told["left_out"] = self.left_out
+        return {**told, "cache": self.cache, "age_s": int(self.age_s)} if self.cache else told
 
     def headers(self) -> list[tuple[str, str]]:
-        """As `x-unbroken-*` response headers."""
-        left_out = [("x-unbroken-left-out", ", ".join(self.left_out))] if self.left_out else []
+        """As `x-unbroken-*` response headers; the age of a kept answer as HTTP's own `age`."""
+        more = [("x-unbroken-left-out", ", ".join(self.left_out))] if self.left_out else []
+        if self.cache:
+            more.append(("x-unbroken-cache", self.cache))
+        if self.age_s:
+            more.append(("age", str(int(self.age_s))))
         return [
-            *left_out,
+            *more,
             ("x-request-id", self.request_id),
             ("x-unbroken-request-id", self.request_id),
             ("x-unbroken-target", self.target),

@@ -55,6 +55,8 @@ _TOOL = frozenset(("name", "description", "input_schema", "strict", "type"))
 _TOOL_MARKS = ("cache_control", "eager_input_streaming")
 _OF_TOOLS = "tools[]."
 """What begins the name of an extra that stands in single tools; its value is theirs by their names."""
+_DEFERRED = f"{_OF_TOOLS}defer_loading"
+"""The hint that holds which tools the model is told of only when it looks for them: elsewhere it knows them at once."""
 _OF_REQUEST = frozenset(("model", "stream"))
 
 Object = dict[str, Any]
@@ -87,6 +89,10 @@ def read_chat(fields: Mapping[str, bytes]) -> Chat:
     hints: Object = {name: body.pop(name) for name in _HINTS if name in body}
     _read_metadata(body, hints)
     tools, extras = _read_tools(_taken(body, "tools", list) or [], blocks.marks)
+    if _DEFERRED in extras:
+        hints[_DEFERRED] = extras.pop(_DEFERRED)
+    if _clears_thoughts(body.get("context_management")):
+        hints["context_management"] = body.pop("context_management")
     known |= _read_choice(body)
     known |= _read_output(body)
     _read_thinking(body, known, hints=hints)
@@ -108,6 +114,13 @@ def _strings(values: list[Json]) -> tuple[str, ...]:
     if not all(isinstance(value, str) for value in values):
         raise wrong("stop_sequences", "must be an array of strings")
     return tuple(values)
+
+
+def _clears_thoughts(management: Json) -> bool:
+    """Whether nothing but thoughts of earlier turns is left out, which no other provider is told anyway."""
+    edits = management.get("edits") if isinstance(management, dict) and management.keys() == {"edits"} else None
+    kinds = [edit.get("type") if isinstance(edit, dict) else None for edit in edits or []]
+    return isinstance(edits, list) and all(str(kind).startswith("clear_thinking_") for kind in kinds)
 
 
 def _read_metadata(body: Object, hints: Object) -> None:
@@ -217,7 +230,7 @@ def write_chat(chat: Chat, target: Target, *, unsaid: Unsaid, own: bool) -> Obje
     inline = target.options.get("system") == "inline"
     system, turns = write_messages(chat.messages, unsaid=unsaid, own=own, inline=inline)
     _tell_unsaid(chat, unsaid, own=own)
-    more = dict(chat.extras) if own else {}
+    more = {**chat.extras, _DEFERRED: chat.hints.get(_DEFERRED, {})} if own else {}
     thinking = _write_thinking(chat, target, unsaid=unsaid)
     body: Object = {
         "system": system[0]["text"] if len(system) == 1 and system[0].keys() == {"type", "text"} else system,
@@ -430,7 +443,8 @@ def _write_hints(chat: Chat, unsaid: Unsaid, *, own: bool) -> Object:
     written: Object = {}
     if own:
         metadata.update(left.pop("metadata", {}))
-        written = {name: left.pop(name) for name in _HINTS if name in left}
+        left.pop(_DEFERRED, None)  # is written with the tools
+        written = {name: left.pop(name) for name in (*_HINTS, "context_management") if name in left}
     for mine, word in _TIERS.items():
         if left.get("service_tier") == word:
             written["service_tier"] = mine

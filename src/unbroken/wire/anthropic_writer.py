@@ -102,8 +102,7 @@ class _Streamed:
 
     def end(self, outcome: Outcome) -> bytes:
         parts = [] if self._ended else [self._start(self._finish), self._rest(), self._close(), self._last()]
-        told = outcome.failover or outcome.rescued or outcome.attempts > 1
-        parts.append(_event("message_stop", {"unbroken": _write_outcome(outcome)} if told else {}))
+        parts.append(_event("message_stop", {"unbroken": outcome.told()} if outcome.notable else {}))
         return b"".join(parts)
 
     def whole(self, deltas: Sequence[Delta], outcome: Outcome) -> bytes:
@@ -111,7 +110,7 @@ class _Streamed:
 
     def broken(self, failure: Failure, outcome: Outcome) -> bytes:
         _, error = _write_error(failure)
-        more = {"request_id": outcome.request_id, "unbroken": _write_outcome(outcome)}
+        more = {"request_id": outcome.request_id, "unbroken": outcome.told()}
         return _event("error", {"error": error, **more})
 
     # -- bytes that came in this format
@@ -365,16 +364,6 @@ def _write_usage(usage: Usage) -> Object:
         "cache_read_input_tokens": usage.cached_tokens,
         "output_tokens": usage.output_tokens,
         **thoughts,
-    }
-
-
-def _write_outcome(outcome: Outcome) -> Object:
-    return {
-        "request_id": outcome.request_id,
-        "target": outcome.target,
-        "attempts": outcome.attempts,
-        "failover": outcome.failover,
-        "rescued": outcome.rescued,
     }
 
 

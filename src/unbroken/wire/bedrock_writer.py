@@ -87,8 +87,8 @@ class _Streamed:
             return b""
         parts = [] if self._ended else self._finish("end_turn")
         told: Object = {} if self._usage is None else {"usage": _write_usage(self._usage)}
-        if outcome.failover or outcome.rescued or outcome.attempts > 1:
-            told["unbroken"] = _write_outcome(outcome)
+        if outcome.notable:
+            told["unbroken"] = outcome.told()
         return b"".join([*parts, _frame("metadata", {**told, "metrics": _METRICS})])
 
     def whole(self, deltas: Sequence[Delta], outcome: Outcome) -> bytes:
@@ -253,16 +253,6 @@ def _write_usage(usage: Usage) -> Object:
     }
 
 
-def _write_outcome(outcome: Outcome) -> Object:
-    return {
-        "request_id": outcome.request_id,
-        "target": outcome.target,
-        "attempts": outcome.attempts,
-        "failover": outcome.failover,
-        "rescued": outcome.rescued,
-    }
-
-
 # ------------------------------------------------------------------------- failures
 
 _CLASSES = {
@@ -312,4 +302,4 @@ def _class_of(failure: Failure) -> str:
 
 
 def _write_broken(failure: Failure, outcome: Outcome) -> bytes:
-    return _encode({"message": failure.message, "unbroken": _write_outcome(outcome)})
+    return _encode({"message": failure.message, "unbroken": outcome.told()})

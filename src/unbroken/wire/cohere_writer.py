@@ -182,10 +182,10 @@ def _call(fragment: ToolFragment) -> Object:
 
 def _with_outcome(events: bytes, outcome: Outcome) -> bytes:
     """The events as they are, or the last of them with what happened on the way to it."""
-    if not (outcome.failover or outcome.rescued or outcome.attempts > 1):
+    if not outcome.notable:
         return events
     start = events.rfind(b"data:") + len(b"data:")
-    fields = {**split_fields(events[start:]), "unbroken": _encode(_write_outcome(outcome))}
+    fields = {**split_fields(events[start:]), "unbroken": _encode(outcome.told())}
     return events[:start] + b" " + join_fields(fields) + b"\n\n"
 
 
@@ -234,17 +234,12 @@ def _write_usage(usage: Usage | None) -> Object:
     return {"billed_units": counts, "tokens": tokens, "cached_tokens": usage.cached_tokens}
 
 
-def _write_outcome(outcome: Outcome) -> Object:
-    names = ("request_id", "target", "attempts", "failover", "rescued")
-    return {name: getattr(outcome, name) for name in names}
-
-
 # ------------------------------------------------------------------------- failures
 
 
 def _fault(failure: Failure, outcome: Outcome) -> Object:
     """How this format ends an answer that failed."""
-    return {"delta": {"finish_reason": "ERROR", "error": failure.message}, "unbroken": _write_outcome(outcome)}
+    return {"delta": {"finish_reason": "ERROR", "error": failure.message}, "unbroken": outcome.told()}
 
 
 def broken(failure: Failure, outcome: Outcome) -> bytes:

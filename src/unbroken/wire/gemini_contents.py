@@ -24,7 +24,7 @@ from unbroken.types import Chat, Json, Media, Message, Opaque, Part, Reasoning, 
 from unbroken.wire import Unsaid
 from unbroken.wire.framing import UNREADABLE
 from unbroken.wire.gemini_dialect import media_type_of
-from unbroken.wire.gemini_messages import NAME, NO_SIGNATURE
+from unbroken.wire.gemini_messages import NAME, NO_SIGNATURE, RETURNS
 
 __all__ = ["write_chat", "write_media"]
 
@@ -52,17 +52,20 @@ def write_chat(chat: Chat, model: str, *, unsaid: Unsaid, own: bool) -> Object:
     contents = _write_contents(chat.messages, model=model)
     if not contents:  # only instructions: they are what is asked
         contents, system = [{"role": "user", "parts": system}], []
+    returns = chat.hints.get(RETURNS, {}) if own else {}
+    declared = [_write_tool(tool) | returns.get(tool.name, {}) for tool in chat.tools]
     fields: Object = {
         "contents": contents,
         "systemInstruction": {"parts": system} if system else None,
-        "tools": [{"functionDeclarations": [_write_tool(tool) for tool in chat.tools]}] if chat.tools else None,
+        "tools": [{"functionDeclarations": declared}] if declared else None,
         "toolConfig": _write_choice(chat),
         "generationConfig": _write_config(chat, model=model),
     }
     body = {name: value for name, value in fields.items() if value}
     if own:
         for path, value in (*chat.extras.items(), *chat.hints.items()):
-            _put(body, path, value=value)
+            if path != RETURNS:
+                _put(body, path, value=value)
     return body
 
 

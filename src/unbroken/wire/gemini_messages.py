@@ -19,11 +19,14 @@ from unbroken.types import Chat, Json, Media, Message, Opaque, Part, Reasoning, 
 from unbroken.wire.framing import UNREADABLE
 from unbroken.wire.gemini_dialect import as_list, camel, from_openapi, media_kind, plain_base64
 
-__all__ = ["NAME", "NO_SIGNATURE", "read_chat", "setting"]
+__all__ = ["NAME", "NO_SIGNATURE", "RETURNS", "read_chat", "setting"]
 
 NAME = "gemini"
 NO_SIGNATURE = "c2tpcF90aG91Z2h0X3NpZ25hdHVyZV92YWxpZGF0b3I="
 """What Google documents for calls that no model of its own made: base64 of `skip_thought_signature_validator`."""
+
+RETURNS = "tools[].functionDeclarations[].response"
+"""The hint that holds what functions give back, by their names: good to know, and no answer changes without it."""
 
 Object = dict[str, Any]
 
@@ -61,6 +64,8 @@ def _read_body(body: Object) -> Chat:
     hints = {name: value for name, value in body.items() if name in _HINTS}
     if others:
         extras["tools"] = others
+    if returns := _read_returns(body):
+        hints[RETURNS] = returns
     if _filters_nothing(extras.get("safetySettings")):
         hints["safetySettings"] = extras.pop("safetySettings")
     chosen, more = _read_choice(_typed(body, "toolConfig", kind=dict) or {}, {tool.name for tool in tools})
@@ -290,7 +295,7 @@ def _read_tools(body: Object, *, strict: bool | None) -> tuple[tuple[Tool, ...],
         for declared in as_list(item.get("functionDeclarations", [])) or []:
             if not isinstance(declared, dict) or not isinstance(declared.get("name"), str):
                 raise _wrong(f"tools[{i}].functionDeclarations", "must hold objects with names")
-            if set(declared) <= _DECLARED:
+            if set(declared) <= _DECLARED | _RETURNED:
                 tools.append(_read_tool(declared, strict=strict))
             else:
                 rest.setdefault("functionDeclarations", []).append(declared)
@@ -299,6 +304,16 @@ def _read_tools(body: Object, *, strict: bool | None) -> tuple[tuple[Tool, ...],
 
 
 _DECLARED = frozenset(("name", "description", "parameters", "parametersJsonSchema"))
+_RETURNED = frozenset(("response", "responseJsonSchema"))
+"""What a function gives back; Google's SDK says it of every Python function whose annotations do."""
+
+
+def _read_returns(body: Object) -> Object:
+    """What the functions of `_read_tools` give back, as it was said, by their names."""
+    items = as_list(body.get("tools", [])) or []
+    declared = [each for item in items for each in as_list(item.get("functionDeclarations", [])) or []]
+    told = {each["name"]: {name: each[name] for name in _RETURNED & each.keys()} for each in declared}
+    return {name: fields for name, fields in told.items() if fields}
 
 
 def _read_tool(declared: Object, *, strict: bool | None) -> Tool:

@@ -93,8 +93,8 @@ class _Streamed:
         more: Object = {}
         if self._usage is not None:
             more["usageMetadata"] = write_usage(self._usage)
-        if outcome.failover or outcome.rescued or outcome.attempts > 1:
-            more["unbroken"] = _write_outcome(outcome)
+        if outcome.notable:
+            more["unbroken"] = outcome.told()
         return self._chunk(candidates, more) if candidates or more else b""
 
     def whole(self, deltas: Sequence[Delta], outcome: Outcome) -> bytes:
@@ -202,16 +202,6 @@ def write_usage(usage: Usage) -> Object:
     return {**counts, **{name: count for name, count in more.items() if count}, **heard}
 
 
-def _write_outcome(outcome: Outcome) -> Object:
-    return {
-        "request_id": outcome.request_id,
-        "target": outcome.target,
-        "attempts": outcome.attempts,
-        "failover": outcome.failover,
-        "rescued": outcome.rescued,
-    }
-
-
 # ------------------------------------------------------------------------- failures
 
 _STATUSES = {
@@ -232,7 +222,7 @@ def write_failure(failure: Failure, request_id: str) -> tuple[int, Mapping[str, 
 def write_fault(failure: Failure, outcome: Outcome) -> bytes:
     """The same error within an answer that has begun; `error` comes first, because clients look for it there."""
     status, _, _ = write_openai_failure(failure, outcome.request_id)
-    return _encode({"error": _write_error(failure, status), "unbroken": _write_outcome(outcome)})
+    return _encode({"error": _write_error(failure, status), "unbroken": outcome.told()})
 
 
 def _write_error(failure: Failure, status: int, *, wait_s: str | None = None) -> Object:

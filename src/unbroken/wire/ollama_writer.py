@@ -138,19 +138,14 @@ def _write_whole(deltas: Sequence[Delta], _outcome: Outcome, *, request: Request
 
 def _with_outcome(line: bytes, outcome: Outcome) -> bytes:
     """The line as it is, or with what happened on the way to it."""
-    if not (outcome.failover or outcome.rescued or outcome.attempts > 1):
+    if not outcome.notable:
         return line
-    return join_fields({**split_fields(line), "unbroken": _encode(_write_outcome(outcome))}) + b"\n"
-
-
-def _write_outcome(outcome: Outcome) -> Object:
-    names = ("request_id", "target", "attempts", "failover", "rescued")
-    return {name: getattr(outcome, name) for name in names}
+    return join_fields({**split_fields(line), "unbroken": _encode(outcome.told())}) + b"\n"
 
 
 def broken(failure: Failure, outcome: Outcome) -> bytes:
     """The error inside an answer under a good status."""
-    return _encode({"error": failure.message, "unbroken": _write_outcome(outcome)})
+    return _encode({"error": failure.message, "unbroken": outcome.told()})
 
 
 def write_failure(failure: Failure, request_id: str) -> tuple[int, Mapping[str, str], bytes]:

@@ -23,7 +23,7 @@ from unbroken.wire.openai_chat_answer import NAME, decoder
 from unbroken.wire.openai_chat_messages import read_chat, write_chat
 from unbroken.wire.openai_chat_writer import write_failure, writer
 
-__all__ = ["FORMAT", "ask_to_go_on", "decoder", "fault_of", "read_fields", "read_request", "write_request"]
+__all__ = ["FORMAT", "ask_to_go_on", "counted", "decoder", "fault_of", "read_fields", "read_request", "write_request"]
 
 _encode = msgspec.json.encode
 _decode_any = msgspec.json.Decoder().decode
@@ -53,6 +53,8 @@ def write_request(request: Request, target: Target, *, continuation: Continuatio
     unsaid = Unsaid(target, "OpenAI's chat format")
     fields = _fields_of(request, target, unsaid=unsaid) if own is None else dict(own)
     fields["model"] = _encode(target.model)
+    if request.counted:
+        fields["stream_options"] = counted(fields.get("stream_options"))
     if target.options:
         _rename(fields, target.options.get("rename", ""))
     if continuation is not None and continuation.mode is not Mode.RESTART:
@@ -76,6 +78,15 @@ def _fields_of(request: Request, target: Target, *, unsaid: Unsaid) -> dict[str,
         if request.include_usage:
             body["stream_options"] = {"include_usage": True}
     return {name: _encode(value) for name, value in body.items()}
+
+
+def counted(options: bytes | None) -> bytes:
+    """A stream's options, whatever they were, with the wish that its tokens be counted."""
+    try:
+        said = _decode_any(options or b"{}")
+    except UNREADABLE:
+        said = {}
+    return _encode({**(said if isinstance(said, dict) else {}), "include_usage": True})
 
 
 def _rename(fields: dict[str, bytes], words: str) -> None:

@@ -22,7 +22,7 @@ from unbroken.wire import Outcome, Writer
 from unbroken.wire.media import address_of
 from unbroken.wire.openai_chat_answer import NAME
 
-__all__ = ["JSON_TYPE", "STREAM_TYPE", "passed_on", "write_failure", "writer"]
+__all__ = ["JSON_TYPE", "STREAM_TYPE", "is_mere_count", "passed_on", "write_failure", "writer"]
 
 JSON_TYPE = "application/json"
 STREAM_TYPE = "text/event-stream; charset=utf-8"
@@ -85,8 +85,8 @@ class _Streamed:
         parts = []
         if self._usage is not None and self._request.include_usage:
             parts.append(self._chunk(None, {"choices": [], "usage": _write_usage(self._usage)}))
-        if outcome.failover or outcome.rescued or outcome.attempts > 1:
-            parts.append(self._chunk(None, {"choices": [], "unbroken": _write_outcome(outcome)}))
+        if outcome.notable:
+            parts.append(self._chunk(None, {"choices": [], "unbroken": outcome.told()}))
         parts.append(_DONE)
         return b"".join(parts)
 
@@ -94,13 +94,15 @@ class _Streamed:
         return self.write(deltas) + self.end(outcome)
 
     def broken(self, failure: Failure, outcome: Outcome) -> bytes:
-        error = {"error": _write_error(failure), "unbroken": _write_outcome(outcome)}
+        error = {"error": _write_error(failure), "unbroken": outcome.told()}
         return b"data: " + _encode(error) + b"\n\n"
 
     def _one(self, delta: Delta) -> bytes:
         if delta.raw and delta.format == NAME and not delta.body:
             if self._first is None:
                 self._first = delta.raw
+            if delta.usage is not None and is_mere_count(delta) and not self._request.include_usage:
+                return b""  # it was we who asked, and some clients take a chunk without choices amiss
             return delta.raw
         if delta.usage is not None:
             self._usage = delta.usage
@@ -147,6 +149,11 @@ class _Streamed:
         return head
 
 
+def is_mere_count(delta: Delta) -> bool:
+    """Whether a step says nothing but what the answer took."""
+    return delta.usage is not None and delta.finish is None and not delta.has_content
+
+
 def _write_fragment(fragment: ToolFragment) -> Object:
     function = {"name": fragment.name} if fragment.name else {}
     call: Object = {"index": fragment.index, "function": {**function, "arguments": fragment.arguments}}
@@ -185,7 +192,7 @@ class _Plain:
         return passed_on(deltas, NAME) or _write_whole(deltas, outcome, request=self._request)
 
     def broken(self, failure: Failure, outcome: Outcome) -> bytes:
-        return _encode({"error": _write_error(failure), "unbroken": _write_outcome(outcome)})
+        return _encode({"error": _write_error(failure), "unbroken": outcome.told()})
 
 
 def passed_on(deltas: Sequence[Delta], name: str) -> bytes:
@@ -255,16 +262,6 @@ def _write_usage(usage: Usage) -> Object:
     if usage.cost_usd is not None:
         body["cost"] = usage.cost_usd
     return body
-
-
-def _write_outcome(outcome: Outcome) -> Object:
-    return {
-        "request_id": outcome.request_id,
-        "target": outcome.target,
-        "attempts": outcome.attempts,
-        "failover": outcome.failover,
-        "rescued": outcome.rescued,
-    }
 
 
 # ------------------------------------------------------------------------- failures

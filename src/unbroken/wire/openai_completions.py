@@ -36,9 +36,9 @@ from unbroken.wire.errors import classify
 from unbroken.wire.framing import UNREADABLE, Event, Events, join_fields, split_fields
 from unbroken.wire.http import post
 from unbroken.wire.media import in_words
-from unbroken.wire.openai_chat import ask_to_go_on, fault_of, read_fields
+from unbroken.wire.openai_chat import ask_to_go_on, counted, fault_of, read_fields
 from unbroken.wire.openai_chat_answer import read_json, read_usage
-from unbroken.wire.openai_chat_writer import JSON_TYPE, STREAM_TYPE, passed_on, write_failure
+from unbroken.wire.openai_chat_writer import JSON_TYPE, STREAM_TYPE, is_mere_count, passed_on, write_failure
 from unbroken.wire.openai_responses_answer import read_as
 from unbroken.wire.whole import Whole, WholeWriter, fault_in, malformed
 
@@ -69,6 +69,8 @@ def write_request(request: Request, target: Target, *, continuation: Continuatio
     own = source.fields if source is not None and source.format == NAME else None
     fields = _fields_of(request, unsaid=unsaid) if own is None else dict(own)
     fields["model"] = _encode(target.model)
+    if request.counted:
+        fields["stream_options"] = counted(fields.get("stream_options"))
     if continuation is not None and continuation.mode is not Mode.RESTART:
         _go_on(fields, continuation)
     return post(target, "/completions", body=join_fields(fields), unsaid=tuple(unsaid.names))
@@ -414,8 +416,8 @@ class _StreamWriter:
         parts = []
         if self._usage is not None and self._request.include_usage:
             parts.append(self._chunk({"choices": [], "usage": _write_usage(self._usage)}))
-        if outcome.failover or outcome.rescued or outcome.attempts > 1:
-            parts.append(self._chunk({"choices": [], "unbroken": outcome}))
+        if outcome.notable:
+            parts.append(self._chunk({"choices": [], "unbroken": outcome.told()}))
         return b"".join(parts) + b"data: [DONE]\n\n"
 
     def whole(self, deltas: Sequence[Delta], outcome: Outcome) -> bytes:
@@ -427,7 +429,7 @@ class _StreamWriter:
     def _one(self, delta: Delta) -> bytes:
         if delta.raw and delta.format == NAME and not delta.body:
             self._first = self._first or delta.raw
-            return delta.raw
+            return b"" if is_mere_count(delta) and not self._request.include_usage else delta.raw
         delta = in_words(delta)
         self._usage = delta.usage or self._usage
         self._named = self._named if self._named.id else delta
@@ -491,7 +493,7 @@ def _write_usage(usage: Usage) -> Object:
 def _fail(failure: Failure, outcome: Outcome) -> bytes:
     """The error envelope of a refusal, with what was tried."""
     envelope = _decode(write_failure(failure, outcome.request_id)[2])
-    return _encode({**envelope, "unbroken": outcome})
+    return _encode({**envelope, "unbroken": outcome.told()})
 
 
 FORMAT = Format(

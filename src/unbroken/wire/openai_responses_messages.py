@@ -38,7 +38,7 @@ _MODELLED = frozenset((
 ))  # fmt: skip
 _HINTS = (
     "user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention",
-    "prompt_cache_options",
+    "prompt_cache_options", "client_metadata",
 )  # fmt: skip
 """Fields that change no answer."""
 _SAYS_NOTHING: Mapping[str, Json] = {"truncation": "disabled", "background": False, "top_logprobs": 0}

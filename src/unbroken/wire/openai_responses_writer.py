@@ -56,14 +56,14 @@ class _Streamed:
     def end(self, outcome: Outcome) -> bytes:
         if self._is_over:
             return b""
-        more = {"unbroken": outcome} if outcome.failover or outcome.rescued or outcome.attempts > 1 else {}
+        more = {"unbroken": outcome.told()} if outcome.notable else {}
         return self._own_words.end(more)
 
     def whole(self, deltas: Sequence[Delta], outcome: Outcome) -> bytes:
         return self.write(deltas) + self.end(outcome)
 
     def broken(self, failure: Failure, outcome: Outcome) -> bytes:
-        return self._own_words.fail(_error_of(failure), {"unbroken": outcome})
+        return self._own_words.fail(_error_of(failure), {"unbroken": outcome.told()})
 
     def _one(self, delta: Delta) -> bytes:
         if delta.raw and delta.format == NAME and not delta.body and self._told is None:
@@ -108,7 +108,7 @@ class _Plain:
         return passed_on(deltas, NAME) or self._tell(deltas, outcome)
 
     def broken(self, failure: Failure, outcome: Outcome) -> bytes:
-        return _encode({"error": _error_of(failure), "unbroken": outcome})
+        return _encode({"error": _error_of(failure), "unbroken": outcome.told()})
 
     def _tell(self, deltas: Sequence[Delta], outcome: Outcome) -> bytes:
         told = Told(self._request, otherwise_id=f"resp_{outcome.request_id}")

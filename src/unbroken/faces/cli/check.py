@@ -18,12 +18,19 @@ from rich.table import Table
 from rich.text import Text
 
 from unbroken.config import Config, ConfigError, Problem, load
+from unbroken.config_file import explained
 from unbroken.faces.cli.catalog import count_words, price_words
-from unbroken.policy import Policy
+from unbroken.policy import Policy, Route
+from unbroken.profiles import PROFILES
 from unbroken.types import Target, Task
 
 __all__ = ["check", "differences", "problems_text", "report", "route_table", "target_table"]
 
+_PROBLEM_STYLES = {
+    r"(?m)^error (?=\S)|^\d+ errors?$|(?<=\| ) *\^$": "bold red",
+    r"(?m)(?<=^error )\S+?(?=: )": "bold",
+    r"(?m)^ +\d+ \| .*$": "dim",
+}
 Record = Any
 """A policy, or one of its records."""
 
@@ -71,16 +78,31 @@ def route_table(config: Config) -> Table:
     """A row for each route: how it chooses, among whom in which order, and where its policy is not the usual."""
     table = _table("Routes", "route", "strategy", "targets, in order", "differs from the built-in policy")
     for route in config.routes.values():
-        weighted = route.strategy == "weighted"
+        names = [route.name, *(f"also {alias}" for alias, name in config.aliases.items() if name == route.name)]
+        weighted = route.strategy in {"weighted", "least-busy"}
         order = [t.name + (f"  (weight {t.weight:g})" if weighted else "") for t in route.targets]
         table.add_row(
-            Text(route.name),
-            Text(route.strategy + (f", {route.width} at once" if route.width > 1 else "")),
+            Text("\n".join(names)),
+            Text("\n".join(_choosing(route))),
             Text("\n".join(order)),
             Text("\n".join(differences(route.policy))),
             end_section=True,
         )
     return table
+
+
+def _choosing(route: Route) -> list[str]:
+    """How a route chooses, a line for each thing that is said of it."""
+    lines = [route.strategy + (f", {route.width} at once" if route.width > 1 else "")]
+    if route.profile:
+        lines.append(f"profile {route.profile}: {PROFILES[route.profile].about}")
+    if route.requirements:
+        lines.append(", ".join(f"{name} {weight:g}" for name, weight in route.requirements.items()))
+    if route.regions:
+        lines.append("only in " + ", ".join(route.regions))
+    if route.near:
+        lines.append("near " + ", ".join(route.near))
+    return lines
 
 
 def _table(title: str, *columns: str) -> Table:
@@ -96,6 +118,8 @@ def _notes(target: Target) -> str:
         notes.append(f"prefix {target.prefix}")
     if target.tasks != frozenset(Task):
         notes.append("only " + ", ".join(sorted(target.tasks)))
+    if target.regions:
+        notes.append("in " + ", ".join(target.regions))
     if target.quota_group:
         notes.append(f"quota group {target.quota_group}")
     return "; ".join([*notes, *(f"{name} {_plain(value)}" for name, value in target.deadlines.items())])
@@ -116,17 +140,11 @@ def _differences(record: Record, usual: Record, *, prefix: str) -> Iterator[str]
 
 
 def problems_text(problems: list[Problem]) -> Text:
-    """Each problem with its place, its line, and a mark under the spot."""
-    text = Text()
-    for problem in problems:
-        place = f"{problem.file}:{problem.line}" if problem.line else problem.file
-        text.append("error ", "bold red").append(place, "bold")
-        text.append(f": {problem.key}" if problem.key else "").append(f": {problem.message}\n")
-        if problem.source.strip():
-            number = f"{problem.line:>5} | "
-            text.append(f"{number}{problem.source}\n", "dim")
-            text.append(" " * (len(number) - 2) + "| " + " " * (problem.column - 1)).append("^\n", "bold red")
-    return text.append(f"{_count(len(problems), 'error')}", "bold red")
+    """Each problem with its place, its line, and a mark under the spot, in colour."""
+    text = Text(explained(problems))
+    for pattern, style in _PROBLEM_STYLES.items():
+        text.highlight_regex(pattern, style)
+    return text
 
 
 def _key_source(config: Config, target: Target) -> Text:

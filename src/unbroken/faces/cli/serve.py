@@ -11,17 +11,19 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
 from unbroken import __version__
-from unbroken.config import Config, ConfigError, Server, load
+from unbroken.config import Config, ConfigError, Problem, Server, find, load
 from unbroken.faces.cli.ending import fail
+from unbroken.faces.cli.ledger import ledger_line, ledger_problem, with_ledger
 from unbroken.policy import Route
 
 __all__ = ["announcement", "configured", "listen", "loop_factory", "serve"]
 
+DEFAULT_PORT = Server().port
 BACKLOG = 2048
 """Connections that wait to be taken."""
 TARGETS_SHOWN = 6
@@ -30,32 +32,66 @@ GRACE_S = 30.0
 """How long answers under way may take when the gateway is told to stop."""
 GC_YOUNG = 10_000
 """Objects between two rounds of the garbage collector; requests leave no cycles, so there is little to find."""
+LOG_FORMATS = ("text", "json")
 LOG_LEVELS = ("critical", "error", "warning", "info", "debug")
 
 
-def serve(path: Path | None, *, host: str | None, port: int | None, log_level: str) -> None:
-    """Serve until told to stop.  Ends with code 2 for a wrong configuration, 1 where it cannot listen."""
+def serve(
+    path: Path | None, *, host: str | None, port: int | None, log_level: str, log_format: str = "text",
+    watch: bool = True,
+) -> None:  # fmt: skip
+    """Serve until told to stop.  Ends with code 2 for a wrong configuration, 1 where it cannot listen.
+
+    The file is read anew on SIGHUP and, unless `watch` is off, when it has changed.
+    """
     if log_level not in LOG_LEVELS:
         fail(f"--log-level {log_level}: one of {', '.join(LOG_LEVELS)}", code=2)
-    config = configured(path)
-    config = replace(config, server=_overruled(config.server, host=host, port=port))
-    if problem := config.server.problem():
-        fail(problem, code=2)
-    logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    if log_format not in LOG_FORMATS:
+        fail(f"--log-format {log_format}: one of {', '.join(LOG_FORMATS)}", code=2)
+    source = _Source(file=find(path, os.environ), host=host, port=port)
+    try:
+        config = source.read()
+    except ConfigError as error:
+        fail(str(error), code=2)
+    _log_as(log_format, log_level)
     listening = listen(config.server)
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        runner.run(_serve(config, listening))
+        runner.run(_serve(config, listening, source=source, watch=watch))
 
 
-async def _serve(config: Config, listening: socket.socket) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Source:
+    """Where the configuration comes from, each time that it is read: the file that was found first, and the options."""
+
+    file: Path | None
+    host: str | None
+    port: int | None
+
+    def read(self) -> Config:
+        """The configuration of this moment; ConfigError where it cannot be served."""
+        config = load(self.file, os.environ)
+        config = replace(config, server=_overruled(config.server, host=self.host, port=self.port))
+        config = with_ledger(config, os.environ)
+        if problem := config.server.problem() or ledger_problem(config, os.environ):
+            raise ConfigError([Problem(file="", line=0, key="", message=problem)])
+        return config
+
+
+async def _serve(config: Config, listening: socket.socket, *, source: _Source, watch: bool) -> None:
     """Until SIGINT or SIGTERM; answers under way may finish, unless a second signal comes."""
     from unbroken.assemble import engine  # after the socket, so that callers wait meanwhile and are not refused
     from unbroken.faces.gateway import Gateway
     from unbroken.faces.server import Server as HttpServer
+    from unbroken.reload import Reloader
 
-    server = HttpServer(Gateway(config, engine(config)))
+    gateway = Gateway(config, engine(config))
+    gateway.admin.reloader = reloader = Reloader(gateway, source.read, file=source.file)
+    server = HttpServer(gateway)
     signals = _Signals()
+    signals.on_hangup(lambda: reloader.soon("SIGHUP"))
     await server.start(listening)
+    if watch:
+        reloader.watch()
     _settle()
     print(announcement(config, listening), file=sys.stderr, flush=True)
     await signals.next()
@@ -67,6 +103,16 @@ async def _serve(config: Config, listening: socket.socket) -> None:
         stopping.cancel()
         await asyncio.gather(stopping, return_exceptions=True)
         await server.stop(0.0)
+
+
+def _log_as(log_format: str, log_level: str) -> None:
+    """The log on stderr, as words or as a line of JSON each."""
+    from unbroken.sinks.logs import JsonLines
+
+    logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    if log_format == "json":
+        for handler in logging.getLogger().handlers:
+            handler.setFormatter(JsonLines())
 
 
 def _settle() -> None:
@@ -84,6 +130,22 @@ class _Signals:
         for number in (signal.SIGINT, signal.SIGTERM):
             with contextlib.suppress(NotImplementedError):
                 asyncio.get_running_loop().add_signal_handler(number, self._queue.put_nowait, number)
+
+    def on_hangup(self, act: Callable[[], None]) -> None:
+        """Do this on SIGHUP, which means to stop where it came because the terminal is gone."""
+        number = getattr(signal, "SIGHUP", None)
+        if number is None:
+            return
+        attended = os.isatty(0)
+
+        def heard() -> None:
+            if attended and not os.isatty(0):
+                self._queue.put_nowait(number)
+            else:
+                act()
+
+        with contextlib.suppress(NotImplementedError):
+            asyncio.get_running_loop().add_signal_handler(number, heard)
 
     async def next(self) -> int:
         """The next one."""
@@ -140,8 +202,18 @@ def _lines(config: Config, url: str) -> Iterator[str]:
         yield f"  {route.name:{width}}  {_targets(route)}"
     for warning in config.warnings:
         yield f"  note: {warning}"
+    yield f"  ledger: {ledger_line(config, os.environ)}"
     key = "one of server.keys" if config.server.keys else "any"
+    yield f"  {_admin_line(config, url)}"
     yield f"  clients: OPENAI_BASE_URL={url} OPENAI_API_KEY=<{key}>, model: {', '.join(config.routes) or 'none yet'}"
+
+
+def _admin_line(config: Config, url: str) -> str:
+    """Whether operators are let in, and how to have them."""
+    if not config.server.admin_keys:
+        return "admin: off; UNBROKEN_ADMIN_KEY=<a key of your own> or server.admin_keys switches `unbroken status` on"
+    at = f" --url {url.removesuffix('/v1')}" if config.server.port != DEFAULT_PORT else ""
+    return f"admin: unbroken status{at} --admin-key <one of server.admin_keys>"
 
 
 def _targets(route: Route) -> str:

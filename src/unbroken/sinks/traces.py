@@ -1,0 +1,198 @@
+"""Facts as spans and histograms for OpenTelemetry: a span for each attempt under one for its request.
+
+Nothing is made while a request is under way: its facts are put aside, and when it is over they
+become spans with the times that they tell.  The only thing done on the way of a request is to
+write the trace into what a provider is sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from unbroken.facts import (
+    AttemptAbandoned,
+    AttemptAnswered,
+    AttemptFailed,
+    AttemptStarted,
+    CacheAnswered,
+    Fact,
+    FlightEnded,
+    Queued,
+)
+from unbroken.failures import Fault
+from unbroken.ports import Clock
+from unbroken.sinks.genai import End, attempt_said, operation, request_said
+from unbroken.sinks.otlp import identity, span, traces_message, unique
+from unbroken.sinks.plain import Plain
+from unbroken.sinks.sender import Sender
+from unbroken.sinks.trace_context import STATE, TRACEPARENT, Place, Sampler, parent_of
+from unbroken.telemetry import Exporting
+from unbroken.types import HttpRequest, Task
+
+__all__ = ["Traces"]
+
+FLIGHTS_MAX = 20_000
+"""Requests under way whose facts are kept; more than can be, so that lost facts do not add up."""
+_ENDS = (AttemptAnswered, AttemptFailed, AttemptAbandoned)
+_KEPT = frozenset((AttemptStarted, *_ENDS, CacheAnswered, Queued, FlightEnded))
+
+
+class Traces:
+    """A sink that sends spans."""
+
+    def __init__(
+        self, settings: Exporting, sender: Sender, *, clock: Clock, wall: Callable[[], float], version: str
+    ) -> None:
+        """`wall` gives seconds since 1970."""
+        self._settings, self._sender, self._version = settings, sender, version
+        self._clock, self._wall = clock, wall
+        self._sampler = Sampler(settings.sampler, settings.share)
+        self._places: dict[str, Place] = {}
+        self._flights: dict[str, list[Any]] = {}
+        self._spans: list[bytes] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._plain = Plain()
+
+    @property
+    def dropped(self) -> int:
+        """Spans that were made and never arrived."""
+        return self._sender.dropped
+
+    @property
+    def sent(self) -> int:
+        """Spans that arrived."""
+        return self._sender.sent
+
+    # -- on the way of a request
+
+    def join(self, flight: str, headers: Mapping[str, str]) -> None:
+        """A request came in with these headers; it may be part of a trace."""
+        parent = parent_of(headers)
+        if parent is not None:
+            self._keep(flight, Place(flight, parent))
+
+    def marked(self, request: HttpRequest, flight: str, *, number: int) -> HttpRequest:
+        """The request of an attempt as its provider is to get it."""
+        if not self._settings.propagate:
+            return request
+        place = self._places.get(flight) or self._keep(flight, Place(flight, None))
+        headers = {**request.headers, TRACEPARENT: place.header(number, sampled=self._sampler.keeps(place))}
+        if place.parent is not None and place.parent.state:
+            headers[STATE] = place.parent.state
+        return HttpRequest(
+            method=request.method, url=request.url, headers=headers, body=request.body, unsaid=request.unsaid
+        )
+
+    def _keep(self, flight: str, place: Place) -> Place:
+        if len(self._places) >= FLIGHTS_MAX:
+            del self._places[next(iter(self._places))]
+        self._places[flight] = place
+        return place
+
+    # -- off the way
+
+    def write(self, facts: list[Fact]) -> None:
+        """Put facts aside, and make spans of those whose request is over."""
+        flights, offset_s = self._flights, self._wall() - self._clock()
+        for fact in facts:
+            kind = type(fact)
+            if kind not in _KEPT:
+                continue
+            told: Any = fact
+            kept = flights.get(told.flight)
+            if kept is None:
+                kept = flights[told.flight] = []
+                if len(flights) > FLIGHTS_MAX:
+                    del flights[next(iter(flights))]
+            kept.append(fact)
+            if kind is FlightEnded:
+                del flights[told.flight]
+                self._over(told, kept, offset_s=offset_s)
+        self._send_soon()
+
+    async def drain(self, grace_s: float = 2.0) -> None:
+        """Send what there is, and wait for so long at most until it has arrived."""
+        self._send()
+        await self._sender.close(grace_s)
+
+    def _over(self, ended: FlightEnded, facts: list[Any], *, offset_s: float) -> None:
+        place = self._places.pop(ended.flight, None) or Place(ended.flight, None)
+        if self._sampler.keeps(place):
+            self._spans += _Story(place, facts, plain=self._plain, offset_s=offset_s).spans(ended)
+
+    def _send_soon(self) -> None:
+        if len(self._spans) >= self._settings.batch_max:
+            self._send()
+        elif self._spans and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._settings.delay_s, self._send)
+
+    def _send(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        spans, self._spans = self._spans, []
+        size = self._settings.batch_max
+        for at in range(0, len(spans), size):
+            batch = spans[at : at + size]
+            message = traces_message(batch, resource=self._settings.resource, version=self._version)
+            self._sender.send(message, weight=len(batch))
+
+
+class _Story:
+    """The spans of one request that is over."""
+
+    __slots__ = ("_began", "_cache", "_ends", "_offset_s", "_place", "_plain", "_root", "_state", "_waited_s")
+
+    def __init__(self, place: Place, facts: list[Any], *, plain: Plain, offset_s: float) -> None:
+        self._place, self._plain, self._offset_s = place, plain, offset_s
+        self._root = place.id()
+        self._state = place.parent.state if place.parent is not None else ""
+        self._began: dict[int, AttemptStarted] = {}
+        self._ends: list[End] = []
+        self._waited_s, self._cache = 0.0, ""
+        for fact in facts:
+            kind = type(fact)
+            if kind is AttemptStarted:
+                self._began[fact.number] = fact
+            elif kind in _ENDS:
+                self._ends.append(fact)
+            elif kind is Queued:
+                self._waited_s += fact.waited_s
+            elif kind is CacheAnswered:
+                self._cache = fact.how
+
+    def spans(self, ended: FlightEnded) -> list[bytes]:
+        """That of the request, and those of its attempts as far as their beginnings are known."""
+        attempts = [self._attempt(end, self._began[end.number]) for end in self._ends if end.number in self._began]
+        return [self._request(ended), *attempts]
+
+    def _when(self, began: float, ended: float) -> tuple[int, int]:
+        offset_s = self._offset_s
+        return int((began + offset_s) * 1e9), int((ended + offset_s) * 1e9)
+
+    def _request(self, ended: FlightEnded) -> bytes:
+        place, failure = self._place, ended.failure
+        done = operation(next(iter(self._began.values())).task if self._began else Task.CHAT)
+        by = ended.target.name if ended.target is not None else ""
+        kind = failure.kind.value if failure is not None else ""
+        how = (ended.failover, ended.rescued, self._cache)
+        said = request_said(done, ended.route, by=by, attempts=ended.attempts, how=how, error=kind)
+        ours = failure is not None and failure.verdict.fault is not Fault.CALLER
+        parent = place.parent
+        return span(
+            identity(place.trace, self._root, parent=parent.id if parent is not None else b"", state=self._state),
+            said + unique("unbroken.request_id", ended.flight),
+            when_ns=self._when(ended.at - ended.total_s - self._waited_s, ended.at),
+            error=self._plain(failure.message) if failure is not None and ours else None,
+            remote=parent is not None,
+        )
+
+    def _attempt(self, end: End, began: AttemptStarted) -> bytes:
+        return span(
+            identity(self._place.trace, self._place.id(end.number), parent=self._root, state=self._state),
+            attempt_said(began, end),
+            when_ns=self._when(began.at, end.at),
+            error=self._plain(end.failure.message, end.target) if isinstance(end, AttemptFailed) else None,
+        )

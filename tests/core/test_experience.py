@@ -1,0 +1,256 @@
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from core.story import A, said, started
+from core.world import START, target_named
+from unbroken.core.board import Board
+from unbroken.core.experience import KEPT_MAX, Kept
+from unbroken.core.learned import Scout
+from unbroken.core.measures import UNSEEN_TOKENS
+from unbroken.facts import AttemptAbandoned, AttemptAnswered, AttemptFailed, AttemptStarted, Decided, FirstContent
+from unbroken.failures import Failure, FailureKind
+from unbroken.price import Price
+from unbroken.types import Request, Target, Usage, Why
+
+STREAM = Request(model="m", stream=True, prompt_chars=400)
+PLAIN = Request(model="m", prompt_chars=400)
+OTHER_KEY = target_named("p/m#2")
+
+
+def board(*watched: Target) -> Board:
+    """A board that was asked for these (and for `A`) before."""
+    made = Board(Random(0))
+    for target in (A, *watched):
+        made.experience.measure(target)
+    return made
+
+
+def fails(on: Board, kind: FailureKind, *, target: Target = A, route: str = "r") -> None:
+    started(on, target, flight="bad", route=route)
+    on.fold(AttemptFailed(START, "bad", 1, target, Failure(kind=kind, message=""), 0.1))
+
+
+def test_nobody_is_measured_whom_nobody_asks_for() -> None:
+    """Routes without such a strategy do not pay for it; how busy a target is is always known."""
+    on = Board(Random(0))
+    said(on, A, 0.5, usage=Usage(output_tokens=40))
+    started(on, A, flight="x")
+    assert on.experience.tokens.count == 0
+    assert on.expect(A, STREAM, now=START).seen == 0
+    assert on.experience.busy(A) == 1
+    said(on, A, 0.5, usage=Usage(output_tokens=40))
+    assert on.expect(A, STREAM, now=START).seen == on.experience.tokens.count == 1
+    other = target_named("q/m")
+    said(on, other, 0.5)
+    assert on.expect(other, STREAM, now=START).seen == 0
+
+
+def test_of_the_unseen_nothing_is_expected() -> None:
+    """Zero seconds mean that nothing is known, and `seen` says so."""
+    found = board().expect(A, STREAM, now=START)
+    assert (found.first_s, found.total_s, found.success, found.cost_usd, found.seen, found.busy) == (
+        0,
+        0,
+        1,
+        None,
+        0,
+        0,
+    )
+    assert found.stream
+    assert not board().expect(A, PLAIN, now=START).stream
+
+
+def test_what_was_seen_is_expected_again() -> None:
+    """Time to the first content, pace, and what an answer of the usual length costs."""
+    on, target = board(), Target(name="a", provider="p", model="m", price=Price(input_usd=1e4, output_usd=1e4))
+    for number in range(50):
+        said(on, target, 0.5, rest_s=2.0, flight=str(number), usage=Usage(output_tokens=100))
+    found = on.expect(target, STREAM, now=START)
+    assert found.first_s == pytest.approx(0.5)
+    assert found.total_s == pytest.approx(2.5)
+    assert found.cost_usd == pytest.approx(2.0)
+    assert found.seen == 50
+    plain = on.expect(target, PLAIN, now=START)
+    assert plain.first_s == plain.total_s == pytest.approx(2.5)
+
+
+def test_what_nobody_asks_for_is_not_worked_out() -> None:
+    """Most strategies do not look at money."""
+    on, target = board(), Target(name="a", provider="p", model="m", price=Price(output_usd=1.0))
+    said(on, target, 0.5, usage=Usage(output_tokens=100, cost_usd=2.0))
+    assert on.expect(target, STREAM, now=START, priced=False).cost_usd is None
+
+
+def test_what_a_provider_charges_wins_over_the_list() -> None:
+    """For the tokens of the prompt and of the answer."""
+    on, target = board(), Target(name="a", provider="p", model="m", price=Price(output_usd=1.0))
+    said(on, target, 0.5, usage=Usage(input_tokens=100, output_tokens=100, cost_usd=2.0))
+    assert on.expect(target, STREAM, now=START).cost_usd == pytest.approx(2.0)
+
+
+def test_keys_of_a_model_share_what_is_known_of_it() -> None:
+    """A provider's model is as fast with either key; how busy each is stays apart."""
+    on = board()
+    said(on, A, 0.5)
+    started(on, A, flight="x")
+    assert on.expect(OTHER_KEY, STREAM, now=START).first_s == 0.5
+    assert on.expect(OTHER_KEY, STREAM, now=START).busy == 0
+    assert on.expect(A, STREAM, now=START).busy == on.experience.busy(A) == 1
+
+
+def test_sizes_of_prompts_are_kept_apart() -> None:
+    """What a long prompt took is not expected of a short one."""
+    on = board()
+    said(on, A, 0.5, flight="short")
+    said(on, A, 5.0, flight="long", chars=100_000)
+    assert on.expect(A, STREAM, now=START).first_s == 0.5
+    assert on.expect(A, Request(model="m", stream=True, prompt_chars=100_000), now=START).first_s == 5.0
+
+
+def test_answers_of_others_say_how_long_one_will_be() -> None:
+    """Until it has shown that itself."""
+    on = board()
+    assert on.experience.tokens.count == 0
+    said(on, A, 0.5, usage=Usage(output_tokens=40))
+    said(on, A, 0.5, usage=Usage(input_tokens=40))
+    other = Target(name="b", provider="b", model="b", price=Price(output_usd=1e6))
+    assert on.expect(other, STREAM, now=START).cost_usd == 40.0
+    assert board().expect(other, STREAM, now=START).cost_usd == UNSEEN_TOKENS
+
+
+def test_whoever_waits_too_long_says_so() -> None:
+    """Three who have waited twice the usual time are as good as an answer; fewer, or a little late, are not."""
+    on = board()
+    said(on, A, 1.0)
+    for number in range(3):
+        assert on.expect(A, STREAM, now=START + 3.0).first_s == pytest.approx(1.0)
+        started(on, A, flight=f"w{number}")
+    assert on.expect(A, STREAM, now=START + 2.0).first_s == pytest.approx(1.0)
+    assert on.expect(A, STREAM, now=START + 3.0).first_s == pytest.approx(3.0)
+    unseen = board()
+    for number in range(3):
+        started(unseen, A, flight=f"w{number}")
+    assert unseen.expect(A, STREAM, now=START + 3.0).first_s == 0.0
+
+
+def test_of_many_who_wait_the_oldest_may_be_unlucky() -> None:
+    """One in eight is left out."""
+    on = board()
+    latency = on.standing(A).latency(stream=True)
+    for number in range(40):
+        started(on, A, flight=f"w{number}", at=START + number)
+    assert latency.overdue_s(START + 100) == 95.0
+    for number in range(37):
+        latency.waiting.pop((f"w{number}", 1))
+    assert latency.overdue_s(START + 100) == 61.0
+    latency.waiting.popitem()
+    assert latency.overdue_s(START + 100) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("kind", "of_the_model", "of_the_route"),
+    [
+        (FailureKind.SERVER, True, True),
+        (FailureKind.CONNECT, True, True),
+        (FailureKind.AUTH, False, True),
+        (FailureKind.RATE_LIMIT, False, True),
+        (FailureKind.REQUEST, False, False),
+    ],
+)
+def test_a_failure_counts_for_whom_it_speaks_of(kind: FailureKind, of_the_model: bool, of_the_route: bool) -> None:
+    """A refused key says nothing of the model, the caller's mistake nothing of anybody."""
+    on = board()
+    own = on.experience.own("r", A)
+    fails(on, kind)
+    assert (on.expect(A, STREAM, now=START).success < 1.0) is of_the_model
+    assert (own.success(START) < 1.0) is of_the_route
+    assert on.experience.busy(A) == 0
+
+
+def test_a_route_learns_from_its_own_requests() -> None:
+    """From the first time on that it is asked; other routes' requests are others'."""
+    on = board()
+    assert on.expect(A, STREAM, now=START, route="r").seen == 0
+    said(on, A, 0.5, route="r", flight="x")
+    said(on, A, 5.0, route="other", flight="y")
+    assert on.expect(A, STREAM, now=START, route="r").first_s == 0.5
+    assert on.expect(A, STREAM, now=START, route="r").seen == 1
+    assert on.expect(A, STREAM, now=START).first_s > 0.5
+
+
+def test_what_is_trusted_less_is_what_is_usual() -> None:
+    """Times and failures of long ago hold less."""
+    on = board()
+    for number in range(30):
+        said(on, A, 1.0, flight=str(number))
+    for number in range(5):
+        said(on, A, 9.0, flight=f"s{number}")
+    fails(on, FailureKind.SERVER)
+    fresh, stale = on.expect(A, STREAM, now=START), on.expect(A, STREAM, now=START, trust=0.0)
+    assert fresh.first_s > 5.0
+    assert stale.first_s < 1.5
+    assert fresh.success < 1.0 == stale.success
+
+
+def test_being_outrun_counts_and_being_dropped_does_not() -> None:
+    """Who was slower than another is slow; a caller who left says nothing."""
+    for outrun, first_s in ((True, 4.0), (False, 0.0)):
+        for stream, request in ((True, STREAM), (False, PLAIN)):
+            on = board()
+            started(on, A, flight="x", stream=stream)
+            on.fold(AttemptAbandoned(START + 4, "x", 1, A, 4.0, outrun))
+            assert on.expect(A, request, now=START + 4).first_s == first_s
+            assert on.experience.busy(A) == 0
+
+
+def test_an_answer_whose_beginning_was_not_heard_counts() -> None:
+    """A board that was made while requests were under way."""
+    on = board()
+    on.fold(FirstContent(START, "x", 1, A, 0.5))
+    on.fold(AttemptAnswered(START, "x", 1, A, 0.5, 1.0, True))
+    assert on.expect(A, STREAM, now=START).first_s == 0.5
+
+
+def test_plain_answers_are_kept_apart_from_streams() -> None:
+    """A plain one has come when all of it is there."""
+    on = board()
+    on.fold(AttemptStarted(START, "x", 1, A, Why.FIRST))
+    on.fold(AttemptAnswered(START, "x", 1, A, 6.0, 6.0, False))
+    said(on, A, 0.5)
+    assert on.expect(A, PLAIN, now=START).total_s == 6.0
+    assert on.expect(A, STREAM, now=START).first_s == 0.5
+
+
+def test_the_scout_hears_of_what_was_decided_and_of_changes() -> None:
+    """Of its own route alone, and only where there is one."""
+    on = board()
+    fact = Decided(START, "f", "r", "best", (A,), share=0.02)
+    on.fold(fact)
+    scout = on.experience.scout("r")
+    assert scout.requests == 0, "nobody had asked for it"
+    on.fold(fact)
+    assert scout.requests == 1
+    scout.purse, scout.requests = 0.0, 500
+    for number in range(20):
+        said(on, A, 1.0, flight=str(number), route="other")
+    said(on, A, 9.0, flight="x", route="other")
+    said(on, A, 9.0, flight="y", route="other")
+    assert scout.purse == 0.0
+    said(on, A, 90.0, flight="z", route="r")
+    said(on, A, 90.0, flight="zz", route="r")
+    assert scout.purse > 0.0
+
+
+def test_not_more_is_kept_than_there_is_room_for() -> None:
+    """Callers may name any model; beyond the limit everything is learned anew."""
+    kept: Kept[int, Scout] = Kept(Scout)
+    first = kept[0]
+    assert kept[0] is first
+    for number in range(KEPT_MAX):
+        assert kept[number] is not None
+    assert len(kept) == KEPT_MAX
+    assert kept[KEPT_MAX] is not first
+    assert len(kept) == 1

@@ -1,0 +1,55 @@
+"""The client's pure parts: what requirements are, how a minute's requests are counted."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import unbroken
+from unbroken.config import Config
+from unbroken.faces.client.choice import chosen
+from unbroken.faces.client.rates import SPAN_S, Window
+from unbroken.faces.client.results import Estimate
+from unbroken.failures import RequestError
+from unbroken.testing import ManualClock
+from unbroken.types import Request
+
+
+@pytest.mark.parametrize("weight", [-0.1, 1.1, float("nan"), True, "1", None])
+def test_a_weight_is_a_number_from_nought_to_one(weight: object) -> None:
+    """Anything else is told by its name."""
+    config = Config.from_values({"providers": {"here": {"base_url": "http://127.0.0.1:1", "model": "m"}}}, {})
+    with pytest.raises(RequestError, match=r"requirements\.cost"):
+        chosen(config, Request(model="auto"), options={"requirements": {"cost": weight}})
+
+
+def test_a_minute_s_requests_are_counted_as_it_slides() -> None:
+    """So many in any minute; who is too early is told when there is room."""
+    clock, window = ManualClock(), Window(2)
+    assert window.enter(clock()) == 0
+    clock.advance(10)
+    assert window.enter(clock()) == 0
+    clock.advance(20)
+    assert window.enter(clock()) == pytest.approx(SPAN_S - 30)
+    clock.advance(SPAN_S - 30)
+    assert window.enter(clock()) == 0
+    assert window.enter(clock()) == pytest.approx(10)
+
+
+def test_an_estimate_without_prices_is_none() -> None:
+    """None is known of it, and that is not nought."""
+    unknown = Estimate(input_tokens=1, output_tokens=1, by_target={"a": None})
+    assert unknown.usd is None and unknown.usd_max is None
+
+
+def test_names_are_loaded_when_they_are_used() -> None:
+    """`import unbroken` loads nothing else, and every public name is there."""
+    code = "import sys, unbroken; print([name for name in sys.modules if name.startswith('unbroken.')])"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "[]"
+    for name in unbroken.__all__:
+        assert name in dir(unbroken) and getattr(unbroken, name) is not None
+    with pytest.raises(AttributeError, match="Unbrokn"):
+        _ = unbroken.Unbrokn  # type: ignore[attr-defined]
