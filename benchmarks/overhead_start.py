@@ -4,7 +4,8 @@
 
 One route `m`, one provider, every default, no keys of its own: on loopback that lets
 everybody in.  Writes its configuration into build/ and becomes `unbroken serve`.  KIND is one of
-ACCOUNTS: `bare` keeps no account of anything, `all` keeps every one and sends all traces to OTLP_URL.
+ACCOUNTS: without one it is what the core install does; `bare` keeps no account of
+anything, `all` keeps every one and sends all traces to OTLP_URL.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ routes:
     targets: [upstream/bench]
 """
 ACCOUNTS = {
-    "": "ledger: {database}\n",
+    "": "ledger: off\n",
     "bare": "ledger: off\nmetrics: {{on: false}}\n",
     "ledger": "ledger: {database}\nmetrics: {{on: false}}\n",
     "metrics": "ledger: off\n",

@@ -77,7 +77,8 @@ def _record(shape: Kind, records: dict[str, Json]) -> Json:
 def _about(of: Field[Any], said: Mapping[str, str]) -> Json:
     about: Json = {"description": said[of.name]} if of.name in said else {}
     plain = of.default is not MISSING and of.default is not None and of.default != ()
-    return about | ({"default": of.default} if plain else {})
+    default = list(of.default) if isinstance(of.default, tuple) else of.default
+    return about | ({"default": default} if plain else {})
 
 
 def _kind(hint: Kind, name: str, *, records: dict[str, Json]) -> Json:
