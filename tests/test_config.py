@@ -296,7 +296,7 @@ def test_local_alone_rules_nothing_out(tmp_path: Path) -> None:
     """Saying only that a target is local says nothing about what it can do."""
     config = read(tmp_path, OWN + "    capabilities: local\n    model: x\n")
 
-    assert config.targets[0].capabilities == {"local", "tools", "vision", "schema"}
+    assert config.targets[0].capabilities == {"local", "tools", "vision", "schema", "audio"}
 
 
 def test_auto_is_everything_in_order(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from unbroken.assemble import engine
 from unbroken.config import Config, ConfigError
-from unbroken.config_budgets import asker_of
+from unbroken.keys import digest_of
 from unbroken.policy import Queueing, SpendLimit
 from unbroken.types import Allowance
 
@@ -77,7 +77,7 @@ def test_budgets_are_named_by_their_place_and_whose_they_are() -> None:
     assert made.budgets == (
         SpendLimit(name="1 (everything)", usd_per_day=9),
         SpendLimit(
-            name="2 (route chat, key given)", usd_per_day=5.5, route="chat", asker=asker_of("alice-key"),
+            name="2 (route chat, key given)", usd_per_day=5.5, route="chat", asker=digest_of("alice-key"),
             then="downgrade", to="small",
         ),
     )  # fmt: skip

@@ -40,7 +40,7 @@ def test_a_known_model_brings_its_price_and_limits(tmp_path: Path) -> None:
 
     assert found.price == known.price
     assert found.context_tokens == known.context_tokens
-    assert found.capabilities == {"tools", "vision", "schema", "reasoning"}
+    assert found.capabilities == {"tools", "vision", "schema", "audio", "reasoning"}
 
 
 def test_an_unknown_model_brings_nothing(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_only_what_is_denied_outright_rules_out(tmp_path: Path) -> None:
     }
 
     assert found == {
-        "blind": {"tools", "schema"}, "silent": {"tools", "vision", "schema"},
+        "blind": {"tools", "schema"}, "silent": {"tools", "vision", "schema", "audio"},
         "hears": {"tools", "vision", "schema", "audio"}, "nothing": frozenset(),
     }  # fmt: skip
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from loops import in_loop
 from unbroken import leg
 from unbroken.assemble import engine
 from unbroken.config import Config
@@ -19,7 +20,6 @@ from unbroken.testing import FakeProvider, Hang, JobFailed, NotMedia, Page, Stat
 from unbroken.testing.samples import CLIP, PIXEL
 from unbroken.types import Delta, Output, Request, Target, Task
 from unbroken.work import Film, Picture
-from wire.judges import in_loop
 
 FILM = Film(prompt="Waves", seconds=4.0)
 PICTURE = Picture(prompt="A cat")

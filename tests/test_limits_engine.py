@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from random import Random
 from time import monotonic
@@ -13,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from loops import in_loop
 from unbroken.bus import Bus
 from unbroken.core.board import Board
 from unbroken.core.limits import Limits
@@ -100,16 +100,6 @@ async def overload(world: World, over: Route, *, callers: Sequence[str], each: i
             await asyncio.sleep(0)
 
     await asyncio.gather(*(ask_on(caller) for caller in callers for _ in range(each)))
-
-
-def in_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Run an asynchronous test in a loop of its own."""
-
-    @functools.wraps(test)
-    def run(*given: Any, **named: Any) -> None:
-        asyncio.run(asyncio.wait_for(test(*given, **named), 60.0))
-
-    return run
 
 
 @pytest.mark.parametrize(("kind", "style"), [("bucket", "openai"), ("window", "azure"), ("window", "mistral")])

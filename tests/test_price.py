@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from unbroken import records
 from unbroken.models import Models, load, unpacked
 from unbroken.price import Price, Quota, Rates, Variant
 from unbroken.price_lists import read_list
@@ -214,7 +215,7 @@ def test_more_never_costs_less(
     price: Price, usage: Usage, service: str, by: dict[str, int], times: int, used: int
 ) -> None:
     """A cost is never negative, and grows with everything that is counted."""
-    more = replace(usage, **{name: getattr(usage, name) + step * times for name, step in by.items()})
+    more = records.replace(usage, **{name: getattr(usage, name) + step * times for name, step in by.items()})
     before_used = Quota(requests=used, tokens=used)
     less_usd = price.cost_usd(usage, service=service, used=before_used)
     more_usd = price.cost_usd(more, service=service, used=before_used)
@@ -244,7 +245,8 @@ def test_listed_prices_do_not_fall_with_the_length_of_the_input() -> None:
         # A class of service that the list prices for long inputs only has no shorter one to compare with.
         if not variant.service or any(v.service == variant.service and not v.above_tokens for v in model.price.variants)
         if model.price.cost_usd(at, service=variant.service)
-        > model.price.cost_usd(replace(at, input_tokens=variant.above_tokens + 1), service=variant.service) + 1e-9
+        > model.price.cost_usd(records.replace(at, input_tokens=variant.above_tokens + 1), service=variant.service)
+        + 1e-9
     ]
 
     assert falls == []

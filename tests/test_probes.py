@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from functools import wraps
 from pathlib import Path
 from time import monotonic
-from typing import Any, ParamSpec
+from typing import Any
 
 import pytest
 
 from faces.running import config_for, running
+from loops import in_loop
 from unbroken.assemble import engine
 from unbroken.config import Config
 from unbroken.core.breaker import State
@@ -30,16 +30,7 @@ from unbroken.probes import Prober, posts_of
 from unbroken.testing import FakeProvider, Hang, Html, Page, Refused, Status
 from unbroken.types import Chat, Message, Request, Target, Task, Text
 
-P = ParamSpec("P")
 PROBE = {"every_s": 30, "jitter": 0, "timeout_s": 5}
-
-
-def in_loop(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
-    @wraps(test)
-    def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        asyncio.run(test(*args, **kwargs))
-
-    return run
 
 
 class Caller:

@@ -44,11 +44,11 @@ def test_the_public_names_are_as_committed() -> None:
     assert not changed, "\n".join(["public names have changed; if on purpose: make api", *changed])
 
 
-@pytest.mark.parametrize("module", public_names())
-def test_every_public_name_exists(module: str) -> None:
+@pytest.mark.parametrize(("module", "names"), public_names().items(), ids=public_names())
+def test_every_public_name_exists(module: str, names: list[str]) -> None:
     """What `__all__` promises can be imported."""
     there = dir(import_module(module))
-    assert [name for name in public_names()[module] if name not in there] == []
+    assert [name for name in names if name not in there] == []
 
 
 if __name__ == "__main__":

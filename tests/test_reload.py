@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from faces.admin_world import ADMIN_KEY, CALLER_KEY, site
-from faces.client_world import in_loop
+from loops import in_loop
 from unbroken.assemble import engine, follow
 from unbroken.config import Config, ConfigError, load
 from unbroken.core.limits import cost_of
@@ -170,6 +170,20 @@ async def test_what_an_operator_has_forced_stays_forced() -> None:
     )
     follow(flying, old, new=new)
     assert flying.board.forced_open(target_of(new, "a/x"))
+    await flying.close()
+
+
+@in_loop
+async def test_a_model_that_is_asked_for_by_name_keeps_the_limit_of_its_key() -> None:
+    """A provider's limits outlive a reload for models that no route lists, with what was spent of them."""
+    provider = {"base_url": "http://127.0.0.1:1", "limits": {"requests_per_min": 1}}
+    old, new = (configured(providers={"a": provider}, routes={}) for _ in range(2))
+    (named,), (other,) = (config.accounts["a"].targets("named") for config in (old, new))
+    flying = engine(old)
+    now = flying.clock()
+    flying.board.fold(AttemptStarted(now, "f", 1, named, Why.FIRST))
+    follow(flying, old, new=new)
+    assert flying.board.obstacle(other, now) == "its limit of 1 requests in 60 s is reached"
     await flying.close()
 
 

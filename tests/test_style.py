@@ -37,8 +37,6 @@ MIRRORED = {
     ("event_type", "value", "traceback"): "a context manager is called with these three",
 }
 """Positional parameters that somebody else's interface asks for, and whose."""
-TYPER = {"command", "callback"}
-"""Decorators of Typer, which takes the options of a command from its parameters: so many as there are options."""
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 Problems = Iterator[tuple[Path, int, str]]
@@ -88,8 +86,7 @@ def no_long_file() -> Problems:
 def few_parameters() -> Problems:
     """More than a few parameters want a record; beyond the first two a call names them."""
     for path, node in functions(SOURCE):
-        called = {getattr(d.func, "attr", "") for d in node.decorator_list if isinstance(d, ast.Call)}
-        if called & TYPER or (node.name.startswith("__") and node.name != "__init__"):
+        if node.name.startswith("__") and node.name != "__init__":
             continue
         positional = [a.arg for a in node.args.posonlyargs + node.args.args if a.arg not in {"self", "cls"}]
         count = len(positional) + len(node.args.kwonlyargs)

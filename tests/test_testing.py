@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-import functools
 import json
-from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
 
+from loops import PATIENCE_S, in_loop
 from unbroken.testing import (
     Cut,
     Empty,
@@ -41,8 +40,6 @@ BROKEN = (openai.OpenAIError, httpx2.HTTPError, ValueError)
 """What the SDK raises when an answer breaks off: its own, the transport's, or the JSON decoder's."""
 
 PROMPT = "Why do bridges sing?"
-PATIENCE_S = 60.0
-"""No test takes a fraction of it; a slow machine must not fail one."""
 WEATHER = {
     "type": "function",
     "function": {
@@ -54,16 +51,6 @@ WEATHER = {
         },
     },
 }
-
-
-def in_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Run an asynchronous test in a loop of its own."""
-
-    @functools.wraps(test)
-    def run(*args: Any, **kwargs: Any) -> None:
-        asyncio.run(asyncio.wait_for(test(*args, **kwargs), PATIENCE_S))
-
-    return run
 
 
 def client(provider: FakeProvider, *, key: str = "x", timeout_s: float = PATIENCE_S) -> Any:

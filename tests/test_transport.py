@@ -16,8 +16,9 @@ from pathlib import Path
 
 import pytest
 
+from unbroken.faces.cli.serve import loop_factory
 from unbroken.failures import Failure, FailureKind
-from unbroken.transport import Connections, Origin
+from unbroken.transport import Connection, Connections, Origin
 from unbroken.types import HttpRequest
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -315,6 +316,29 @@ def test_cancel_closes_the_connection_and_silences_the_listener() -> None:
 
     assert [b""] == gone
     assert ["connected", "opened"] == heard.events
+
+
+def test_a_connection_that_nobody_waits_for_any_more_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever hangs up in the very moment in which a connection is made leaves nothing behind."""
+    made = Connection.connection_made
+
+    async def story() -> None:
+        pool = Connections()
+
+        def hung_up_on(connection: Connection, transport: asyncio.BaseTransport) -> None:
+            made(connection, transport)
+            for task in list(pool._tasks):
+                task.cancel()
+
+        monkeypatch.setattr(Connection, "connection_made", hung_up_on)
+        async with serving(answering(OK)) as url:
+            pool.send(HttpRequest(method="GET", url=url, headers={}, body=b""), Heard())
+            await asyncio.gather(*pool._tasks, return_exceptions=True)
+            assert not pool.alive
+            await pool.close()
+
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        runner.run(story())
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="makes a certificate with openssl, which is not here")

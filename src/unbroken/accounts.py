@@ -158,7 +158,7 @@ def alias_problem(alias: str, name: str, *, routes: Iterable[str], accounts: Ite
 def able(capabilities: Iterable[str]) -> frozenset[str]:
     """Capabilities for a target: where none of the abilities is listed, none is ruled out."""
     listed = frozenset(capabilities)
-    return listed if not listed or listed & ABILITIES else listed | ABILITIES
+    return listed if not listed or listed & (ABILITIES - {"audio"}) else listed | ABILITIES
 
 
 def probing_of(section: ProviderSection, row: Provider) -> Probing:
@@ -207,13 +207,15 @@ def _of_data(known: Model) -> frozenset[str]:
     Lists of abilities are made by hand and have gaps: that an ability is missing there, or
     switched off, is often no more than that nobody looked, while a target that is wrongly
     ruled out is lost to its operator without a sign.  So only what is denied outright rules
-    out, and only sight is: the list of inputs is given in full, and a model that cannot see
-    tends to answer as if there were no picture.  `reasoning` means here that a model thinks
-    unasked (`catalog.thinks`), while the data says that it can: it is not taken over.
+    out, and only the senses are: the list of inputs is given in full, and a model that cannot
+    see tends to answer as if there were no picture; who takes in nothing but text is deaf as
+    well.  `reasoning` means here that a model thinks unasked (`catalog.thinks`), while the
+    data says that it can: it is not taken over.
     """
     if not (known.can or known.cannot):
         return frozenset()
-    return ((known.can | ABILITIES) - known.cannot) - {"reasoning"}
+    deaf = {"audio"} if "vision" in known.cannot else set()
+    return ((known.can | ABILITIES) - known.cannot - deaf) - {"reasoning"}
 
 
 def _filled(base_url: str, values: Mapping[str, str]) -> str:

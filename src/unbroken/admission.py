@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from unbroken.bus import Bus
+from unbroken.core.askers import Askers
 from unbroken.core.board import Board
 from unbroken.core.flight import Finished
 from unbroken.core.gate import Gate, Waiter
@@ -25,7 +26,7 @@ from unbroken.facts import BudgetExceeded, FlightEnded, LimitsTold, Queued, Shed
 from unbroken.failures import Failure, FailureKind
 from unbroken.policy import Route, SpendLimit
 from unbroken.ports import Clock
-from unbroken.types import Request, Target
+from unbroken.types import Allowance, Request, Target
 
 __all__ = ["Admission", "Begin"]
 
@@ -78,6 +79,8 @@ class Admission:
         """`routes` are those that a budget may lead to."""
         self._begin, self._board, self._clock, self._bus = begin, board, clock, bus
         self.limits, self.spending, self._routes = limits, spending, routes or {}
+        self.askers: Askers | None = None
+        self.short: Callable[[], None] | None = None
         self.gate = Gate(board, limits)
         self._seats: dict[Waiter, Seat] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -101,14 +104,26 @@ class Admission:
             self._board.watch(self.spending.reactions)
         self.freed()
 
+    def allow(self, allowances: Mapping[str, Allowance]) -> None:
+        """How much each key (by its hash) may ask for from now on."""
+        if self.askers is not None:
+            self.askers.follow(allowances)
+        elif allowances:
+            self.askers = Askers(allowances)
+            self._board.watch(self.askers.reactions)
+
     # -- from the engine
 
     def fly(self, request: Request, route: Route, *, caller: Caller, flight_id: str) -> Drive:
         """Begin a request, or let it wait, or turn it away; the caller is told."""
         order, now = Order(request, route, caller=caller, flight_id=flight_id), self._clock()
-        refused = self._pay(order, now) if self.spending is not None else None
+        refused = self.askers.refusal(order.asker, order.cost, now=now) if self.askers is not None else None
+        if refused is None and self.spending is not None:
+            refused = self._pay(order, now)
         if refused is not None:
             return self._refuse(order, refused, now=now)
+        if self.askers is not None:
+            self.askers.begin(order.id, order.asker, cost=order.cost, now=now)
         able = order.able
         if not able or self.gate.open_to(able, order.cost, now=now):
             return self._take_off(order)
@@ -143,6 +158,8 @@ class Admission:
         if verdict == "go":
             return self._take_off(order)
         seat = self._seats[waiter] = Seat(self, order, waiter=waiter)
+        if self.short is not None:
+            self.short()
         self._look()
         return seat
 
@@ -154,7 +171,7 @@ class Admission:
             waited_s = now - waiter.arrived
             self._bus.publish(Queued(now, waiter.id, waiter.route, waiter.caller, waited_s))
             seat.order.route = _hurried(seat.order, waited_s)
-            seat.board(self._take_off(seat.order))
+            seat.board(self._go_on(seat.order, now=now, waited_s=waited_s))
         for waiter, failure in self.gate.turned_away(now):
             seat, waited_s = self._seats.pop(waiter), now - waiter.arrived
             self._bus.publish(Shed(now, waiter.id, waiter.route, waiter.caller, waited_s, failure))
@@ -176,6 +193,11 @@ class Admission:
         failure = Failure(kind=FailureKind.CANCELLED, message="the caller left")
         self._refuse(order, failure, now=now, waited_s=waited_s)
         self.freed()
+
+    def _go_on(self, order: Order, *, now: float, waited_s: float) -> Drive:
+        """Begin who has waited, if it can still be paid: others have spent meanwhile."""
+        refused = self._pay(order, now) if self.spending is not None else None
+        return self._take_off(order) if refused is None else self._refuse(order, refused, now=now, waited_s=waited_s)
 
     def _take_off(self, order: Order) -> Drive:
         self.limits.expect(order.id, order.cost)
@@ -201,8 +223,7 @@ class Admission:
             return None
         limit = over.limit
         then = limit.then if limit.then == "stop" else limit.to or limit.then
-        gone_usd = over.spent_usd + over.held_usd
-        told = BudgetExceeded(now, order.id, order.route.name, limit.name, gone_usd, limit.usd_per_day, then)
+        told = BudgetExceeded(now, order.id, order.route.name, limit.name, over.gone_usd, over.most_usd, then)
         self._bus.publish(told)
         if limit.then == "stop":
             return self._spent(over)
@@ -232,7 +253,7 @@ class Admission:
         assert self.spending is not None
         return Failure(  # the caller's own: no provider's quota is spent, and faces pass on the code
             kind=FailureKind.REQUEST, message=_used_up(over), status=429, code="budget_exceeded",
-            type="insufficient_quota", retry_after_s=self.spending.resets_s, sent=False,
+            type="insufficient_quota", retry_after_s=self.spending.back_s(over), sent=False,
         )  # fmt: skip
 
 
@@ -321,4 +342,4 @@ def _price_usd(target: Target, cost: Cost) -> float:
 
 
 def _used_up(over: Account) -> str:
-    return f"the budget {over.limit.name} of ${over.limit.usd_per_day:g} a day is used up"
+    return f"the budget {over.limit.name} of ${over.most_usd:g} a {'month' if over.monthly else 'day'} is used up"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import partial
 from random import Random
+from socket import gethostname
 from time import monotonic, time
 
 from unbroken import __version__
@@ -12,34 +14,48 @@ from unbroken.bus import Bus
 from unbroken.cache import Desk, InMemory
 from unbroken.cache.meaning import Meanings, wanted_by
 from unbroken.config import Config
+from unbroken.config_shape import StoreSection
 from unbroken.core.board import Board
 from unbroken.core.limits import Limits
 from unbroken.core.probing import Rounds
 from unbroken.core.spend import Spending
 from unbroken.counting import Counting
-from unbroken.credentials import Credentials
+from unbroken.credentials import Credentials, secret
 from unbroken.engine import Engine, Memory
 from unbroken.ledger import Keeping, Ledger, LedgerUnavailable, default_url, url_of
 from unbroken.policy import Breaking, Probing, Route
 from unbroken.probes import Prober, posts_of
+from unbroken.replicas.answers import SharedAnswers
+from unbroken.replicas.backplane import Backplane
+from unbroken.replicas.replica import Replica
 from unbroken.sinks.logs import Logs
 from unbroken.sinks.measures import Measures
 from unbroken.sinks.metrics import Metrics
 from unbroken.sinks.sender import Sender
 from unbroken.sinks.traces import Traces
 from unbroken.transport import Connections
+from unbroken.types import Allowance, Target
 
-__all__ = ["engine", "follow"]
+__all__ = ["StoreUnavailable", "engine", "follow"]
 
 
-def engine(config: Config, *, seed: int | None = None) -> Engine:
-    """An engine for this configuration; `seed` makes its chance repeatable."""
+class StoreUnavailable(RuntimeError):
+    """What replicas share cannot be shared, as what it needs is not installed."""
+
+
+def engine(config: Config, *, seed: int | None = None, siblings: Backplane | None = None) -> Engine:
+    """An engine for this configuration; `seed` makes its chance repeatable.
+
+    What it shares with replicas goes over the store that is configured, or else over the backplane of its `siblings`,
+    the workers of one machine.  StoreUnavailable where what a store needs is not installed.
+    """
     draw = Random(seed)
     transport = Connections(answer_bytes_max=int(config.server.response_limit_mb * 1024 * 1024))
     board = Board(draw, _breaking(config), default=config.defaults.breaking)
     flying = Engine(
         board=board, transport=transport, clock=monotonic, bus=Bus([Logs()]), draw=draw, keyring=Credentials()
     )
+    _share(config, flying, siblings=siblings)
     flying.memory = _memory(config, flying)
     _keep(config, flying)
     _watch(config, flying, seed=seed)
@@ -63,8 +79,9 @@ def follow(flying: Engine, old: Config, *, new: Config) -> None:
         _keep(new, flying)
     else:
         flying.admission.follow(
-            new.targets, new.budgets, routes=new.routes, spending=lambda: Spending(new.budgets, wall=time)
+            _limited(new), new.budgets, routes=new.routes, spending=lambda: Spending(new.budgets, wall=time)
         )
+        flying.admission.allow(_allowed(new))
     if (_probing(old), old.targets) != (_probing(new), new.targets):
         _watch_anew(new, flying)
     for sink in flying.bus.sinks:
@@ -101,10 +118,22 @@ def _breaking(config: Config) -> Mapping[str, Breaking]:
 
 def _keep(config: Config, flying: Engine) -> None:
     """What is to be kept from the start; limits that providers tell of are learned without it."""
-    limited = any(target.limits or target.key_limits for target in config.targets)
-    if limited or config.budgets or any(account.limits for account in config.accounts.values()):
+    limited = _limited(config)
+    allowed = _allowed(config)
+    if limited or allowed or config.budgets:
         spending = Spending(config.budgets, wall=time) if config.budgets else None
-        flying.keep(Limits(config.targets), spending=spending, routes=config.routes)
+        flying.keep(Limits(limited), spending=spending, routes=config.routes).allow(allowed)
+
+
+def _limited(config: Config) -> list[Target]:
+    """The targets with an allowance; for models that are only asked for by name, one of each limited key."""
+    keys = [target for one in config.accounts.values() if one.limits for target in one.targets(one.model)]
+    return [target for target in (*config.targets, *keys) if target.limits or target.key_limits]
+
+
+def _allowed(config: Config) -> Mapping[str, Allowance]:
+    """How much each of the gateway's keys, by its hash, may ask for."""
+    return {entry.hash: limits for entry in config.server.issued if (limits := entry.allowance) is not None}
 
 
 def _watch(config: Config, flying: Engine, *, seed: int | None) -> None:
@@ -113,12 +142,37 @@ def _watch(config: Config, flying: Engine, *, seed: int | None) -> None:
         draw = Random(None if seed is None else f"{seed}/probes")
         rounds = Rounds(posts_of(probing, config.targets), board=flying.board, draw=draw)
         flying.prober = prober = Prober(flying, rounds, probing=probing)
+        if isinstance(flying.replica, Replica):
+            prober.asks = flying.replica.leads
         flying.bus.add(prober)
 
 
 def _probing(config: Config) -> Mapping[str, Probing]:
     """How providers are asked, those that are."""
     return {name: account.probe for name, account in config.accounts.items() if account.probe.on}
+
+
+def _share(config: Config, flying: Engine, *, siblings: Backplane | None) -> None:
+    """What this engine has in common with others, if it is to have anything."""
+    settings, name = config.store, f"{gethostname()}-{os.getpid()}-{os.urandom(3).hex()}"
+    if settings is not None:
+        backplane, share = _store(settings, replica=name), settings.share
+        flying.replica = replica = Replica(flying, backplane, name=name, share=share, siblings=siblings)
+        flying.bus.add(replica)
+    elif siblings is not None:
+        flying.replica = replica = Replica(flying, siblings, name=name)
+        flying.bus.add(replica)
+
+
+def _store(settings: StoreSection, *, replica: str) -> Backplane:
+    """The store's backplane; its password is read whenever a connection is made."""
+    try:
+        from unbroken.replicas.redis import InRedis  # noqa: PLC0415 - only there with the extra `redis`
+    except ImportError as error:
+        raise StoreUnavailable(f"a store needs {error.name}: pip install 'unbroken[redis]'") from None
+    said = settings.password
+    password = partial(secret, said.value) if said is not None else None
+    return InRedis(settings.url, replica=replica, name=settings.name, password=password)
 
 
 def _record(config: Config, flying: Engine) -> None:
@@ -157,7 +211,9 @@ def _memory(config: Config, flying: Engine) -> Desk | None:
     """What keeps answers, if any route wants that; MeaningsUnavailable where one wants more than is installed."""
     if not _keeping(config):
         return None
-    store = InMemory(int(config.server.cache_mb * 1024 * 1024), flying.clock)
+    own = InMemory(int(config.server.cache_mb * 1024 * 1024), flying.clock)
+    replica = flying.replica
+    store = SharedAnswers(own, replica.backplane) if isinstance(replica, Replica) else own
     return Desk(flying, store, meanings=_meanings(config, flying))
 
 

@@ -8,15 +8,15 @@ number that it has; who reads too slowly finds that the ring has moved on.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from unbroken import records
 from unbroken.facts import Asked, BudgetExceeded, CacheAnswered, Decided, Fact, FlightEnded, Queued, Said, Shed
 from unbroken.ledger.record import Record
 from unbroken.ledger.recorder import Recorder
-from unbroken.types import record
 
-__all__ = ["FACTS_MAX", "RECORDS_MAX", "Chronicle", "Entry", "Turned"]
+__all__ = ["FACTS_MAX", "RECORDS_MAX", "Chronicle", "Elsewhere", "Entry", "Turned"]
 
 FACTS_MAX = 16_384
 """Those of some 3,000 requests; about 8 MB."""
@@ -25,8 +25,7 @@ _BEGINNINGS = frozenset((Asked, Queued, Shed, Decided, CacheAnswered, BudgetExce
 """Facts with which a request can begin; of one whose beginning is gone there is no record."""
 
 
-@record()
-class Turned:
+class Turned(records.Record):
     """A target's state is another one now (both in the words of `core.health`), and what for.
 
     No fact, as it follows from facts and from time; it stands among them for whoever follows.
@@ -40,7 +39,14 @@ class Turned:
     until: float | None = None
 
 
-Entry = Fact | Turned
+class Elsewhere(records.Record):
+    """Something that happened at another worker of this machine, in plain values as readers are told them."""
+
+    at: float
+    value: Mapping[str, Any]
+
+
+Entry = Fact | Turned | Elsewhere
 
 
 class Chronicle:
@@ -99,7 +105,7 @@ class Chronicle:
             self._recorder = Recorder()
             self._headless = _without_beginning(self._entries)
         latest = self.after(self._folded, len(self._entries))
-        news = [entry for entry in latest if not isinstance(entry, Turned) and self._is_told(entry)]
+        news = [entry for entry in latest if not isinstance(entry, Turned | Elsewhere) and self._is_told(entry)]
         self._folded = self.end
         for ended in self._recorder.fold(news, self.epoch_s()):
             self._records.pop(ended.id, None)

@@ -32,11 +32,12 @@ from unbroken.accounts import (
     probing_of,
 )
 from unbroken.catalog import Provider, nearest_provider, providers
-from unbroken.config_budgets import budgets, unpriced
+from unbroken.config_budgets import budgets, of_keys, unpriced
 from unbroken.config_file import ConfigError, Document, Problem
 from unbroken.config_ledger import LedgerSection, ledger_of
-from unbroken.config_server import Server, server_of
+from unbroken.config_server import Server, key_file_of, server_of, with_issued
 from unbroken.config_shape import File, ProviderSection, RouteSection, Secret, TargetSection
+from unbroken.config_store import StoreSection, store_of
 from unbroken.config_telemetry import Exporting, MetricsSection, exporting_of
 from unbroken.credentials.references import TOKEN_FILE, hugging_face_file, reference_of
 from unbroken.models import CatalogError, Models
@@ -61,6 +62,8 @@ MODEL_CHARS_MAX = 256
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_NO_NAME = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\\]|(?:^|/)\.{1,2}(?:/|$)")
+"""Callers may name any model of a provider, and the name goes into addresses, headers and logs: no model has these."""
 _BLANK = re.compile(r"\{\w+\}")
 _SECRET_PARAMETER = re.compile(r"(^|[-_])(api)?(key|token|secret|sig|signature|password|code)$", re.IGNORECASE)
 
@@ -83,6 +86,7 @@ class Config:
     defaults: Policy = field(default_factory=Policy)
     budgets: tuple[SpendLimit, ...] = ()
     ledger: LedgerSection | None = None
+    store: StoreSection | None = None
     metrics: MetricsSection = field(default_factory=MetricsSection)
     exporting: Exporting = field(default_factory=Exporting)
     source: str = "environment"
@@ -108,6 +112,12 @@ class Config:
         """The configuration that is there, see `load`; `environ` is the process's own unless given."""
         return load(path, os.environ if environ is None else environ)
 
+    def with_keys_anew(self) -> Config:
+        """The same, with the keys that its file of keys holds by now; KeyFileError where that cannot be read."""
+        server = with_issued(self.server)
+        own = self.budgets[: len(self.budgets) - len(of_keys(self.server))]
+        return replace(self, server=server, budgets=(*own, *of_keys(server)))
+
     def resolve(self, model: str) -> Route | None:
         """The route that a request for this model takes; None where there is none.
 
@@ -126,7 +136,7 @@ class Config:
             return route
         provider, _, name = model.partition("/")
         account = self.accounts.get(provider)
-        if not name or len(model) > MODEL_CHARS_MAX:
+        if not name or len(model) > MODEL_CHARS_MAX or _NO_NAME.search(name):
             return None
         hosts = hosting(self.accounts.values(), name) if account is None and provider == ANY else []
         if account is not None:
@@ -220,7 +230,9 @@ class _Assembly:
         routes = {name: self._route(name, section, file=file) for name, section in file.routes.items()}
         self._check_aliases(file, routes)
         spending = budgets(file.budgets, routes, keys=self.server.keys, document=self.document)
+        spending += of_keys(self.server)
         ledger = ledger_of(file.ledger, self.document, environ=self.environ)
+        store = store_of(file.store, self.document, environ=self.environ)
         exporting = exporting_of(file.tracing, self.document, environ=self.environ)
         self.document.finish()
         targets = _once([*(t for route in routes.values() for t in route.targets), *self._idle(routes)])
@@ -232,10 +244,11 @@ class _Assembly:
             )  # fmt: skip
         config = Config(
             server=self.server, accounts=self.accounts, targets=targets, routes=routes, aliases=file.aliases,
-            defaults=defaults, budgets=spending, ledger=ledger, metrics=file.metrics, exporting=exporting,
-            source=self.document.file,
+            defaults=defaults, budgets=spending, ledger=ledger, store=store, metrics=file.metrics,
+            exporting=exporting, source=self.document.file,
         )  # fmt: skip
         found = (*_warnings(config, {"auto"} - set(file.routes)), *unpriced(spending, routes))
+        found = (*found, *key_file_of(self.server))
         return replace(config, warnings=(*self.warnings, *exporting.warnings, *found))
 
     def _models(self) -> Models | None:

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from hashlib import sha256
 
 from unbroken.config_file import Document
+from unbroken.config_server import Server
 from unbroken.config_shape import BudgetSection
+from unbroken.keys import digest_of
 from unbroken.policy import Route, SpendLimit
 
-__all__ = ["asker_of", "budgets", "unpriced"]
-
-
-def asker_of(key: str) -> str:
-    """By what a caller's key is known beyond the door, where the key itself is not."""
-    return sha256(key.encode()).hexdigest()
+__all__ = ["budgets", "of_keys", "unpriced"]
 
 
 def budgets(
@@ -33,7 +29,7 @@ def budgets(
             document.problem((*path, "to"), "this is the route that the budget is for")
         if section.key is not None and section.key.value not in keys:
             document.problem((*path, "key"), "not one of `server.keys`, so nobody could spend from it")
-        asker = asker_of(section.key.value) if section.key is not None else ""
+        asker = digest_of(section.key.value) if section.key is not None else ""
         made.append(
             SpendLimit(
                 name=_name(section, at), usd_per_day=section.usd_per_day, route=section.route, asker=asker,
@@ -41,6 +37,11 @@ def budgets(
             )
         )  # fmt: skip
     return tuple(made)
+
+
+def of_keys(server: Server) -> tuple[SpendLimit, ...]:
+    """The budgets of the keys that were issued; those of revoked ones stay, or what was spent would be forgotten."""
+    return tuple(limit for entry in server.issued if (limit := entry.spend_limit) is not None)
 
 
 def unpriced(limits: Sequence[SpendLimit], routes: Mapping[str, Route]) -> Iterator[str]:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from unbroken.config_file import Document
 from unbroken.config_shape import Secret, ServerSection
+from unbroken.keys import KeyEntry, KeyFile, KeyFileError
 
-__all__ = ["Server", "server_of"]
+__all__ = ["Server", "key_file_of", "server_of", "with_issued"]
 
 KEYS_VARIABLE, ADMIN_VARIABLE = "UNBROKEN_KEYS", "UNBROKEN_ADMIN_KEY"
 """Where callers' and operators' keys are looked for that the file does not give, with commas between several."""
+FILE_VARIABLE = "UNBROKEN_KEY_FILE"
+"""Where the path of the file of keys is looked for that the file does not give."""
 ADMIN_CHARS_MIN = 12
 """A shorter key can be guessed by whoever can reach the gateway."""
 
@@ -21,7 +25,7 @@ ADMIN_CHARS_MIN = 12
 class Server:
     """Where the gateway listens, who may use it, the largest bodies that it takes and the room for kept answers.
 
-    `keys` are callers', `admin_keys` operators'.
+    `keys` are callers', `admin_keys` operators'.  `issued` is what the file of keys, `key_file`, holds.
     """
 
     host: str = "127.0.0.1"
@@ -31,6 +35,16 @@ class Server:
     body_limit_mb: float = 20.0
     response_limit_mb: float = 32.0
     cache_mb: float = 64.0
+    workers: int = 1
+    drain_s: float = 0.0
+    grace_s: float = 30.0
+    key_file: str = ""
+    issued: tuple[KeyEntry, ...] = field(default=(), repr=False)
+
+    @property
+    def guarded(self) -> bool:
+        """Whether callers have to show a key; an empty file of keys lets nobody in, and not everybody."""
+        return bool(self.keys or self.key_file)
 
     @property
     def loopback(self) -> bool:
@@ -44,11 +58,11 @@ class Server:
 
     def problem(self) -> str | None:
         """Why it must not listen like this, and what to do about it; None where it may."""
-        if self.loopback or self.keys:
+        if self.loopback or self.guarded:
             return None
         return (
             "listening beyond this machine without keys would let anybody in: give `server.keys` "
-            "(or UNBROKEN_KEYS in the environment), or listen on 127.0.0.1"
+            "(or UNBROKEN_KEYS in the environment) or `server.key_file`, or listen on 127.0.0.1"
         )
 
 
@@ -58,14 +72,40 @@ def server_of(section: ServerSection, document: Document, *, environ: Mapping[st
     if not all(key.strip() for key in keys):
         document.problem(("server", "keys"), "a key is empty: that would let anybody in")
     server = Server(
-        host=section.host, port=section.port, keys=keys,
+        host=section.host, port=section.port, keys=keys, key_file=_path(section, document, environ=environ),
         admin_keys=_admin_keys(section.admin_keys, keys, document=document, environ=environ),
         body_limit_mb=section.body_limit_mb, response_limit_mb=section.response_limit_mb,
-        cache_mb=section.cache_mb,
+        cache_mb=section.cache_mb, workers=section.workers, drain_s=section.drain_s, grace_s=section.grace_s,
     )  # fmt: skip
     if problem := server.problem():
         document.problem(("server", "host"), problem)
-    return server
+    try:
+        return with_issued(server)
+    except KeyFileError as error:
+        document.problem(("server", "key_file"), str(error))
+        return server
+
+
+def with_issued(server: Server) -> Server:
+    """The server with the keys that its file holds at this moment; KeyFileError where that cannot be read."""
+    return replace(server, issued=KeyFile(Path(server.key_file)).read()) if server.key_file else server
+
+
+def key_file_of(server: Server) -> Iterator[str]:
+    """Warnings of a file of keys that lets nobody in, or that others could write."""
+    if not server.key_file:
+        return
+    if not server.issued and not server.keys:
+        yield f"{server.key_file} holds no key yet, so nobody is let in: `unbroken keys create NAME` makes one"
+    if KeyFile(Path(server.key_file)).exposed:
+        yield f"{server.key_file} can be written by others than its owner, who could let themselves in: chmod 600"
+
+
+def _path(section: ServerSection, document: Document, *, environ: Mapping[str, str]) -> str:
+    """Where the file of keys is; empty where there is none."""
+    if section.key_file:
+        return str(Path(document.file).parent / Path(section.key_file).expanduser())
+    return environ.get(FILE_VARIABLE, "").strip()
 
 
 def _admin_keys(

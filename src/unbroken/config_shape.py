@@ -38,6 +38,7 @@ __all__ = [
     "Rule",
     "Secret",
     "ServerSection",
+    "StoreSection",
     "TargetSection",
     "TracingSection",
     "rule_for",
@@ -62,12 +63,22 @@ class ServerSection:
     """The port to listen at; 0 lets the system choose one."""
     keys: tuple[Secret, ...] = ()
     """The keys that callers must send, as `Authorization: Bearer KEY`. Without any, every caller is let in."""
+    key_file: str | None = None
+    """The file of further keys, with scopes, budgets and limits of their own, which `unbroken keys` makes; beside
+    this file unless its path is absolute. Only who has a key is let in, even while there is none."""
     admin_keys: tuple[Secret, ...] = ()
     """The keys of operators, for status and switches under `/admin`. Without any, nobody is let in there."""
     body_limit_mb: float = 20.0
     """The largest request that is taken from a caller, in megabytes."""
     response_limit_mb: float = 32.0
     """The largest answer that is taken from a provider, in megabytes."""
+    workers: int = 1
+    """How many processes `serve` runs on this machine; they share the port, and act as one."""
+    drain_s: float = 0.0
+    """When it is told to stop (SIGTERM), for so long requests are still taken while `/readyz` says no already, so that
+    whoever sends them here learns of it first."""
+    grace_s: float = 30.0
+    """How long answers under way may take after that."""
     cache_mb: float = 64.0
     """The most memory that kept answers take, in megabytes; which are kept says each route's `cache`."""
 
@@ -230,6 +241,21 @@ class LedgerSection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StoreSection:
+    """What replicas share: breakers, limits, budgets, kept answers and what operators set, by Valkey or Redis."""
+
+    url: str = field(repr=False)
+    """`redis://HOST:6379/0`, `rediss://` with TLS; `valkey://` and `valkeys://` mean the same."""
+    password: Secret | None = None
+    """Its password, or a reference to where it is kept; it may stand in the address too."""
+    name: str = "unbroken"
+    """What all names in the store begin with; gateways of one name act as one."""
+    share: float | None = None
+    """The share of every limit that each replica may use while the store is gone; 0 for none. An equal part for each
+    of those that were there last, unless given."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MetricsSection:
     """What Prometheus may scrape at `GET /metrics`."""
 
@@ -282,13 +308,15 @@ class File:
     ledger: LedgerSection | None = None
     """Where a record of every request is kept. `serve` keeps one in the user's data directory unless this says `off`
     or another place; programs keep none unless it is given."""
+    store: StoreSection | None = None
+    """What several replicas of the gateway share, and where; each is for itself unless given."""
     metrics: MetricsSection = field(default_factory=MetricsSection)
     """What Prometheus may scrape at `GET /metrics`."""
     tracing: TracingSection = field(default_factory=TracingSection)
     """Where spans and histograms are sent, by OpenTelemetry's protocol."""
 
 
-SHORT_FORMS: Mapping[type, str] = {TargetSection: "target", LedgerSection: "url"}
+SHORT_FORMS: Mapping[type, str] = {TargetSection: "target", LedgerSection: "url", StoreSection: "url"}
 """Records that may be written as a plain text, and the field that it stands for."""
 
 MAY_BE_OFF = frozenset({LedgerSection})
@@ -299,7 +327,7 @@ SHORTHANDS: Mapping[type, Mapping[str, tuple[str, ...]]] = {
 }
 """Keys that set several fields at once; a field that is given by its own name wins."""
 
-ABILITIES = frozenset({"tools", "vision", "schema"})
+ABILITIES = frozenset({"tools", "vision", "schema", "audio"})
 """The capabilities that a request may need."""
 
 CHOICES: Mapping[str, tuple[str, ...]] = {
@@ -395,6 +423,8 @@ _RULES: Mapping[str, Rule] = {
     "streams": _SHARE,
     "ramp_s": _NOT_NEGATIVE,
     "stale_s": _NOT_NEGATIVE,
+    "drain_s": _NOT_NEGATIVE,
+    "workers": Rule(least=1.0, most=256.0),
     "every_s": Rule(least=5.0),
     "similarity_min": _SHARE,
     "requests_per_min": _ONE,

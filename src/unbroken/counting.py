@@ -8,7 +8,6 @@ question: one that refuses it is asked once without, and never with it again.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 
 from unbroken.bus import Bus
@@ -18,6 +17,7 @@ from unbroken.facts import Asked, Said
 from unbroken.failures import Failure, FailureKind
 from unbroken.policy import Route
 from unbroken.ports import Clock
+from unbroken.records import replace
 from unbroken.types import Attempt, Chat, Delta, Fix, Request, Target, Task, Work
 from unbroken.work import Speech, Texts
 
@@ -25,6 +25,8 @@ __all__ = ["Counting"]
 
 WORDS_CHARS_MAX = 20_000
 """Of a prompt, and of an answer, where they are kept: some ten pages each."""
+NAMES_MAX = 10_000
+"""Callers may name any model of a provider; beyond so many it is found out anew who counts."""
 _UNASKED = Fix(drop=("stream_options",))
 _REFUSED = frozenset((FailureKind.REQUEST, FailureKind.UNSUPPORTED))
 
@@ -55,12 +57,16 @@ class Counting:
     def fix(self, failure: Failure, target: Target) -> Fix | None:
         """What may help where a request was refused that had the wish in it, and nothing better is known."""
         known = target.name in self._willing or target.name in self._unwilling
-        return None if known or failure.kind not in _REFUSED else _UNASKED
+        names_another = failure.param is not None and not failure.param.startswith("stream_options")
+        return None if known or names_another or failure.kind not in _REFUSED else _UNASKED
 
     def opened(self, attempt: Attempt) -> None:
         """A target took a request that had the wish in it, or had it taken out."""
         refused = attempt.fix is not None and "stream_options" in attempt.fix.drop
-        (self._unwilling if refused else self._willing).add(attempt.target.name)
+        names = self._unwilling if refused else self._willing
+        if len(names) >= NAMES_MAX:
+            names.clear()
+        names.add(attempt.target.name)
 
     def _said(self, flight_id: str, words: tuple[str, str]) -> None:
         prompt, answer = words

@@ -17,6 +17,8 @@ from itertools import count
 from random import Random
 from typing import Protocol
 
+from mypy_extensions import mypyc_attr
+
 from unbroken.admission import Admission
 from unbroken.bus import Bus
 from unbroken.core.board import Board
@@ -32,6 +34,7 @@ from unbroken.failures import Failure, FailureKind, Scope
 from unbroken.leg import Leg
 from unbroken.policy import Route
 from unbroken.ports import Clock, Keyring, Tracing, Transport
+from unbroken.secrecy import without_secrets
 from unbroken.soundness import judge_for
 from unbroken.types import Attempt, Delta, Fix, HttpRequest, Json, Request, Target
 from unbroken.wire import Format, format_for
@@ -86,6 +89,7 @@ class Books(Protocol):
         ...
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Engine:
     """What all requests share: the board, the transport, the clock, chance, and perhaps a memory of answers."""
 
@@ -101,6 +105,7 @@ class Engine:
         self.ledger: Books | None = None
         self.tracing: Tracing | None = None
         self.prober: Aside | None = None
+        self.replica: Aside | None = None
         self._draw = draw
         self._tickets: dict[str, count[int]] = {}
 
@@ -161,8 +166,9 @@ class Engine:
 
     def start(self) -> None:
         """Begin what goes on beside requests, in the event loop; without this it begins with the first request."""
-        if self.prober is not None:
-            self.prober.start()
+        for aside in (self.replica, self.prober):
+            if aside is not None:
+                aside.start()
 
     async def close(self) -> None:
         """Hand over the last facts, close the connections."""
@@ -407,6 +413,8 @@ class Pilot:
     def failed(self, number: int, failure: Failure) -> None:
         """An attempt failed; perhaps the target said what would have to be different."""
         leg, sent = self._legs.get(number), self._sent.get(number)
+        if leg is not None:
+            failure = without_secrets(failure, leg.target)
         if leg is not None and sent is not None and failure.fix is None:
             failure = self._fixable(failure, sent, target=leg.attempt.target)
         self._hang_up(number)

@@ -7,7 +7,8 @@ A fact never changes and is never taken back.  `at` is seconds on the clock of t
 from __future__ import annotations
 
 from unbroken.failures import Failure
-from unbroken.types import Mode, Target, Task, Usage, Why, record
+from unbroken.records import Record
+from unbroken.types import Mode, Target, Task, Usage, Why
 
 __all__ = [
     "Asked",
@@ -23,6 +24,7 @@ __all__ = [
     "Fact",
     "FirstContent",
     "FlightEnded",
+    "Hearsay",
     "LeftOut",
     "LimitsTold",
     "Operated",
@@ -37,8 +39,7 @@ __all__ = [
 ]
 
 
-@record()
-class Asked:
+class Asked(Record):
     """A request came in.  `caller` tells callers apart and is no key; only noted where somebody keeps account."""
 
     at: float
@@ -50,8 +51,7 @@ class Asked:
     prompt_chars: int = 0
 
 
-@record()
-class Said:
+class Said(Record):
     """The words of a request and of its answer, shortened; only noted where an operator wants them kept."""
 
     at: float
@@ -60,8 +60,7 @@ class Said:
     answer: str
 
 
-@record()
-class Decided:
+class Decided(Record):
     """Who is asked for a request and in which order, and why others are not.
 
     `skipped` holds each other target of the route with the reason in words.  Where `price`
@@ -80,8 +79,7 @@ class Decided:
     share: float = 0.0
 
 
-@record()
-class AttemptStarted:
+class AttemptStarted(Record):
     """A request went out to a target; `prompt_chars` as in Request."""
 
     at: float
@@ -95,8 +93,7 @@ class AttemptStarted:
     task: Task = Task.CHAT
 
 
-@record()
-class FirstContent:
+class FirstContent(Record):
     """A stream's first content came, so many seconds after its launch."""
 
     at: float
@@ -106,8 +103,7 @@ class FirstContent:
     seconds: float
 
 
-@record()
-class LeftOut:
+class LeftOut(Record):
     """A target was asked without these, because its format has no words for them."""
 
     at: float
@@ -117,8 +113,7 @@ class LeftOut:
     names: tuple[str, ...]
 
 
-@record()
-class Progressed:
+class Progressed(Record):
     """A job has come so far, from 0 to 1."""
 
     at: float
@@ -128,8 +123,7 @@ class Progressed:
     share: float
 
 
-@record()
-class AttemptAnswered:
+class AttemptAnswered(Record):
     """An attempt ended well.  `first_content_s` and `total_s` count from its launch.
 
     `chars` is how much was written, in so many `pieces`; it is what one can go by where
@@ -151,8 +145,7 @@ class AttemptAnswered:
     said_model: str = ""
 
 
-@record()
-class AttemptFailed:
+class AttemptFailed(Record):
     """An attempt failed; `shown` when the caller had seen some of its answer."""
 
     at: float
@@ -167,8 +160,7 @@ class AttemptFailed:
     pieces: int = 0
 
 
-@record()
-class AttemptAbandoned:
+class AttemptAbandoned(Record):
     """We hung up: another attempt won, or the caller left.
 
     `outrun` when a later attempt at another target won the race against one that had
@@ -186,8 +178,7 @@ class AttemptAbandoned:
     pieces: int = 0
 
 
-@record()
-class Continued:
+class Continued(Record):
     """A stream that broke after `chars` characters were shown goes on at another target."""
 
     at: float
@@ -199,8 +190,7 @@ class Continued:
     chars: int
 
 
-@record()
-class FlightEnded:
+class FlightEnded(Record):
     """A request is over: what the caller saw, from whom, after how many attempts.
 
     `failure` is None for a whole answer.  `target` is who finished it, None where nobody did.
@@ -217,8 +207,7 @@ class FlightEnded:
     failure: Failure | None = None
 
 
-@record()
-class CacheAnswered:
+class CacheAnswered(Record):
     """A request was answered without asking anybody for it: `how` is hit, stale, semantic or merged.
 
     `origin` is the flight that brought the answer, `age_s` how long ago; `usage` is what it took
@@ -235,8 +224,7 @@ class CacheAnswered:
     usage: Usage | None = None
 
 
-@record()
-class CacheStored:
+class CacheStored(Record):
     """An answer is kept from now on, and takes so many bytes."""
 
     at: float
@@ -245,8 +233,7 @@ class CacheStored:
     size_bytes: int
 
 
-@record()
-class Reading:
+class Reading(Record):
     """A limit as its provider told it: so many of `unit` in `window_s` seconds, of which so many are left.
 
     `name` tells limits of one provider apart; `unit` is requests, tokens, input_tokens or
@@ -265,8 +252,7 @@ class Reading:
     reserves: bool = False
 
 
-@record()
-class LimitsTold:
+class LimitsTold(Record):
     """A provider said with an answer (good or bad) to an attempt how much it still takes."""
 
     at: float
@@ -276,8 +262,7 @@ class LimitsTold:
     readings: tuple[Reading, ...]
 
 
-@record()
-class Queued:
+class Queued(Record):
     """A request waited for room at its targets, and then began (or its caller `left`)."""
 
     at: float
@@ -288,8 +273,7 @@ class Queued:
     left: bool = False
 
 
-@record()
-class Shed:
+class Shed(Record):
     """A request was turned away for want of room: at once, or after it had waited in vain."""
 
     at: float
@@ -300,8 +284,7 @@ class Shed:
     failure: Failure
 
 
-@record()
-class BudgetExceeded:
+class BudgetExceeded(Record):
     """A request met a budget that was used up; `then` says what became of it (stop, downgrade, a route's name)."""
 
     at: float
@@ -313,8 +296,7 @@ class BudgetExceeded:
     then: str
 
 
-@record()
-class ProbeStarted:
+class ProbeStarted(Record):
     """A target is asked whether it is well: for nothing (`free`), or for one word in place of a caller's request."""
 
     at: float
@@ -322,8 +304,7 @@ class ProbeStarted:
     free: bool
 
 
-@record()
-class Probed:
+class Probed(Record):
     """What came of that, after so many seconds; `failure` is None where it is well.
 
     A free answer speaks of address and key only.  `usage` is what a word took.
@@ -337,8 +318,23 @@ class Probed:
     usage: Usage | None = None
 
 
-@record()
-class TargetForced:
+class Hearsay(Record):
+    """What another replica saw of a target: so many attempts in a row ended alike, the latest of which began then.
+
+    `failure` is None where they were answered, `slow` where that took far longer than it usually does there.
+    A `number` of 0 says that one has gone out to see whether the target is back.  Times are on our clock.
+    """
+
+    at: float
+    replica: str
+    target: Target
+    began: float
+    number: int
+    failure: Failure | None = None
+    slow: bool = False
+
+
+class TargetForced(Record):
     """An operator opened or closed a breaker by hand (`scope` as in Target), or let it go (None)."""
 
     at: float
@@ -346,8 +342,7 @@ class TargetForced:
     open: bool | None
 
 
-@record()
-class Operated:
+class Operated(Record):
     """An operator did something, or tried to.
 
     `who` is the name of a key and the beginning of its hash, a signal, or the file that changed;
@@ -384,6 +379,7 @@ Fact = (
     | BudgetExceeded
     | ProbeStarted
     | Probed
+    | Hearsay
     | TargetForced
     | Operated
 )

@@ -35,6 +35,7 @@ __all__ = [
     "Tried",
     "UnbrokenError",
     "Verdict",
+    "WrongMethod",
 ]
 
 
@@ -166,6 +167,13 @@ class Failure:
     def __str__(self) -> str:
         status = f" {self.status}" if self.status else ""
         return f"{self.kind}{status}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrongMethod(Failure):
+    """The failure of asking by an HTTP method that is not answered there, where `allowed` would be."""
+
+    allowed: tuple[str, ...]
 
 
 def _caller(status: int, *, other_model: bool = False, elsewhere: bool = False) -> Verdict:

@@ -13,14 +13,15 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Generic, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 from unbroken.engine import Engine
 from unbroken.failures import Failure, FailureKind, Fault
 from unbroken.policy import NOTHING_FREE, Deadlines
-from unbroken.types import Chat, Delta, HttpReply, HttpRequest, Message, Request, Target, Task, Text, Usage, record
+from unbroken.records import Record, replace
+from unbroken.secrecy import without_secrets
+from unbroken.types import Chat, Delta, HttpReply, HttpRequest, Message, Request, Target, Task, Text, Usage
 from unbroken.wire import Format, Next, format_for
 
 __all__ = ["Told", "free", "word"]
@@ -43,8 +44,7 @@ _WORD = Chat(messages=(Message(role="user", parts=(Text("Hi"),)),), max_tokens=1
 _REQUEST = Request(model="", prompt_chars=2, max_tokens=1, read=lambda: _WORD)
 
 
-@record()
-class Told:
+class Told(Record):
     """What a question told: `failure` is None where all is well; `usage` is what a word took."""
 
     failure: Failure | None = None
@@ -68,7 +68,7 @@ async def free(engine: Engine, target: Target, *, path: str = "", timeout_s: flo
         return Told() if path or reply.body.lstrip()[:1] in {b"{", b"["} else None
     if reply.status < 400 or reply.status in _NO_LIST:
         return None
-    failure = format_for(target.format, Task.CHAT).classify(reply)
+    failure = without_secrets(format_for(target.format, Task.CHAT).classify(reply), target)
     return None if reply.status == 401 and _RIGHTS.search(failure.message) else Told(failure)
 
 
@@ -86,7 +86,9 @@ async def word(engine: Engine, target: Target, *, timeout_s: float | None = None
         return Told(reply)
     told = _heard(format_for(target.format, Task.CHAT), reply, target=target)
     blameless = told.failure is not None and told.failure.verdict.fault is Fault.CALLER
-    return Told() if blameless else told
+    if blameless or told.failure is None:
+        return Told() if blameless else told
+    return Told(without_secrets(told.failure, target))
 
 
 def _heard(spoken: Format, reply: HttpReply, *, target: Target) -> Told:
@@ -97,9 +99,11 @@ def _heard(spoken: Format, reply: HttpReply, *, target: Target) -> Told:
     if (head := getattr(decoder, "head", None)) is not None:
         head(reply.status, reply.headers)
     found = decoder.feed(reply.body)
-    last = [] if isinstance(found, Failure) or decoder.done else decoder.close()
-    if isinstance(found, Failure) or isinstance(last, Failure):
-        return Told(found if isinstance(found, Failure) else last if isinstance(last, Failure) else None)
+    if isinstance(found, Failure):
+        return Told(found)
+    last = [] if decoder.done else decoder.close()
+    if isinstance(last, Failure):
+        return Told(last)
     return Told(usage=_usage([*found, *([] if isinstance(last, Next) else last)]))
 
 

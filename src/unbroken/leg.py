@@ -72,7 +72,8 @@ class _Waiting:
     def cancel(self) -> None:
         self._timer.cancel()
 
-    release = cancel
+    def release(self) -> None:
+        self._timer.cancel()
 
     def pause(self) -> None:
         """Nothing is read now."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from unbroken.types import Request, Target, Task, record
+from unbroken.records import Record
+from unbroken.types import Request, Target, Task
 
 __all__ = [
     "NOTHING_FREE",
@@ -67,8 +68,7 @@ BASE_S: Mapping[str, tuple[float, float, float]] = {
 """Seconds to connect, to the first content, and for the whole request, by kind of work."""
 
 
-@record()
-class Limits:
+class Limits(Record):
     """The limits of one attempt or request in seconds, after everything that is known was weighed.
 
     connect_s, first_byte_s and first_content_s count from the launch of an attempt, total_s
@@ -340,10 +340,12 @@ class SpendLimit:
 
     `route` and `asker` (a hash of the key) are empty where they do not matter.  `then` is
     `stop`, or `downgrade`: to another route (`to`), or to targets cheaper than the route's first.
+    `usd_per_month` limits a calendar month too (UTC).
     """
 
     name: str
     usd_per_day: float
+    usd_per_month: float | None = None
     route: str = ""
     asker: str = ""
     then: str = "stop"

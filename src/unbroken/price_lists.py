@@ -245,15 +245,15 @@ def _litellm_units(value: Mapping[str, Json], task: str, *, tokens: bool) -> Fig
     """What is charged by something else than tokens; where both are listed, tokens are what is billed."""
     units: Figures = {}
     if "input_cost_per_request" in value:
-        units["request_usd"] = _dollars(value, "input_cost_per_request")
+        units["request_usd"] = _figure(value, "input_cost_per_request")
     elif value.get("litellm_provider") == "perplexity" and "search_context_cost_per_query" in value:
         # Each of its answers searches; the smallest search is what it does unless asked for more.
-        units["request_usd"] = _dollars(value["search_context_cost_per_query"], "search_context_size_low")
+        units["request_usd"] = _figure(value["search_context_cost_per_query"], "search_context_size_low")
     seconds = {"video": ("output_cost_per_second", "output_cost_per_video_per_second"),
                "transcription": ("input_cost_per_second",), "speech": ("output_cost_per_second",)}  # fmt: skip
     found = next((key for key in seconds.get(task, ()) if key in value), None)
     if found and not tokens:
-        units["second_usd"] = _dollars(value, found)
+        units["second_usd"] = _figure(value, found)
     if task == "speech" and "input_cost_per_character" in value:
         units["character_usd"] = _million(value, "input_cost_per_character")
     return units
@@ -265,7 +265,7 @@ def _of_picture(price: Price, value: Mapping[str, Json]) -> Price:
         return replace(price, output_usd=_million(value, "output_cost_per_image_token"))
     for key in ("output_cost_per_image", "input_cost_per_image"):
         if value.get(key):
-            return Price(image_usd=_dollars(value, key))
+            return Price(image_usd=_figure(value, key))
     return Price()
 
 
@@ -281,8 +281,6 @@ _COSTS = {
     "reasoning": "reasoning_usd", "input_audio": "input_audio_usd", "output_audio": "output_audio_usd",
 }  # fmt: skip
 _FLAGS = {"tool_call": "tools", "structured_output": "schema", "reasoning": "reasoning"}
-_HEARD = {"image": "vision", "audio": "audio"}
-"""What a model has to take in for an ability."""
 _PLAN = re.compile(r"-plan\b")
 """Offers by subscription, whose prices of 0 are not what a token costs."""
 
@@ -301,14 +299,7 @@ def _models_dev(document: Json) -> Iterator[Entry]:
 def _models_dev_model(value: Mapping[str, Json]) -> Model:
     limit = value.get("limit") or {}
     heard = (value.get("modalities") or {}).get("input")
-    flags = {
-        "tools": value.get("tool_call"),
-        "schema": value.get("structured_output"),
-        "reasoning": value.get("reasoning"),
-    }
-    can = {ability for ability, flag in flags.items() if flag is True}
-    can |= {"vision"} if "image" in (heard or ()) else set()
-    can |= {"audio"} if "audio" in (heard or ()) else set()
+    can = {ability for key, ability in _FLAGS.items() if value.get(key) is True} | _hearing(heard)
     return Model(
         context_tokens=_count(limit, "input") or _count(limit, "context"),
         output_tokens=_count(limit, "output"),
@@ -345,12 +336,11 @@ def _ruby_llm(document: Json) -> Iterator[Entry]:
 def _ruby_llm_model(value: Mapping[str, Json]) -> Model:
     heard = (value.get("modalities") or {}).get("input")
     can = {ours for theirs, ours in _RUBY_CAN.items() if theirs in (value.get("capabilities") or ())}
-    can |= {ability for kind, ability in _HEARD.items() if kind in (heard or ())}
     usual = ((value.get("pricing") or {}).get("text_tokens") or {}).get("standard") or {}
     return Model(
         context_tokens=_count(value, "context_window"),
         output_tokens=_count(value, "max_output_tokens"),
-        can=frozenset(can),
+        can=frozenset(can | _hearing(heard)),
         price=_honest(Price(**_listed(usual, _RUBY_COSTS))),
     )
 
@@ -373,13 +363,14 @@ def _figure(values: Mapping[str, Json], key: str) -> float:
     return float(value)
 
 
-def _dollars(values: Mapping[str, Json], key: str) -> float:
-    return _figure(values, key)
-
-
 def _million(values: Mapping[str, Json], key: str) -> float:
     """Dollars for a million of what is listed by the piece, without the noise of the multiplication."""
     return float(f"{_figure(values, key) * 1e6:.10g}")
+
+
+def _hearing(kinds: Json) -> set[str]:
+    """The abilities of a model that takes in these kinds of things."""
+    return {ability for kind, ability in (("image", "vision"), ("audio", "audio")) if kind in (kinds or ())}
 
 
 def _count(values: Mapping[str, Json], key: str) -> int | None:

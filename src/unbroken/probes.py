@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from unbroken.core.probing import Errand, Post, Rounds
@@ -56,7 +56,8 @@ def _patient(told: Told, target: Target) -> Told:
 class Prober:
     """Sends what the rounds say is due.
 
-    It begins with the event loop: at `start`, or else when the first facts come.
+    It begins with the event loop: at `start`, or else when the first facts come.  `asks` is whether it is for this
+    process to ask at the moment, and not for another replica, which then tells what it heard.
     """
 
     def __init__(self, engine: Engine, rounds: Rounds, *, probing: Mapping[str, Probing]) -> None:
@@ -67,6 +68,7 @@ class Prober:
         self._timer_at = NEVER
         self._tasks: set[asyncio.Task[None]] = set()
         self._useless: set[str] = set()
+        self.asks: Callable[[], bool] = lambda: True
 
     def start(self) -> None:
         """Begin; a second time does nothing."""
@@ -119,7 +121,11 @@ class Prober:
 
     def go(self) -> None:
         """Send everything that is due by now."""
-        for errand in self._rounds.due(self._engine.clock()):
+        now = self._engine.clock()
+        for errand in self._rounds.due(now):
+            if not self.asks():
+                self._rounds.over(errand, now, told=True, well=True)
+                continue
             task = asyncio.get_running_loop().create_task(self._run(errand))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -137,7 +143,7 @@ class Prober:
             if told is not None and not self._is_in_doubt(errand, told):
                 self._note(Probed(now, errand.target, errand.free, now - began, told.failure, told.usage))
             self._rounds.over(errand, now, told=told is not None, well=told is not None and told.failure is None)
-        self._rearm()
+            self._rearm()
 
     async def _ask(self, errand: Errand) -> Told | None:
         target, probing = errand.target, self._probing[errand.target.provider]

@@ -21,6 +21,7 @@ from unbroken.config import Config, ConfigError, Problem, Server
 from unbroken.config_file import explained
 from unbroken.engine import Engine
 from unbroken.facts import Operated
+from unbroken.keys import KeyFileError
 from unbroken.types import Target
 
 __all__ = ["WATCH_S", "House", "Outcome", "Reloader", "change", "differences"]
@@ -34,7 +35,7 @@ NAMES_MAX = 8
 _AT_ONCE = frozenset((
     "server", "accounts", "targets", "routes", "aliases", "defaults", "budgets", "source", "warnings", "metrics",
 ))  # fmt: skip
-_OF_SERVER_AT_ONCE = frozenset(("keys", "admin_keys", "body_limit_mb"))
+_OF_SERVER_AT_ONCE = frozenset(("keys", "admin_keys", "body_limit_mb", "key_file", "issued"))
 
 
 class House(Protocol):
@@ -77,7 +78,11 @@ def change(house: House, config: Config) -> None:
 
 
 class Reloader:
-    """Reloads a gateway's configuration, when it is told to and when its file has changed."""
+    """Reloads a gateway's configuration, when it is told to and when its file has changed.
+
+    A change of the file of keys takes up that alone: a key is revoked also while the configuration is being
+    written and has mistakes in it.
+    """
 
     def __init__(
         self, house: House, load: Callable[[], Config], *, file: Path | None = None,
@@ -88,7 +93,7 @@ class Reloader:
         self._turn = asyncio.Lock()
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[Outcome] | None = None
-        self._known = self._seen = _signature(file)
+        self._watched, self._keys = _Watched(file), _Watched(self._key_file)
         self.loaded_at = wall()
         self.last: Outcome | None = None
 
@@ -102,24 +107,40 @@ class Reloader:
     async def reload(self, who: str) -> Outcome:
         """Read the configuration anew and put it in place, or say why not; one after the other."""
         async with self._turn:
-            self._known = self._seen = _signature(self.file)
-            try:
-                config = await asyncio.to_thread(self._load)
-                outcome = self._put(config, who)
-            except ConfigError as error:
-                problem = explained(error.problems)
-                outcome = Outcome(at=self._wall(), who=who, problem=problem, problems=tuple(error.problems))
-            except (MeaningsUnavailable, OSError) as error:
-                outcome = Outcome(at=self._wall(), who=who, problem=str(error))
-            except Exception as error:
-                _LOGGER.exception("the configuration could not be reloaded")
-                outcome = Outcome(at=self._wall(), who=who, problem=f"a defect: {type(error).__name__}; see the log")
-        self._tell(outcome)
-        return outcome
+            self._watched, keys = _Watched(self.file), _Watched(self._key_file)
+            outcome = await self._attempt(self._load, who)
+            if outcome.ok:  # else the file of keys has not been taken up either
+                self._keys = keys if keys.file == self._key_file else _Watched(self._key_file)
+            return outcome
+
+    async def reload_keys(self, who: str) -> Outcome:
+        """Read the file of keys anew, and nothing else."""
+        async with self._turn:
+            self._keys = _Watched(self._key_file)
+            return await self._attempt(self._house.config.with_keys_anew, who)
 
     def soon(self, who: str) -> None:
         """Reload in the background."""
         self._task = asyncio.get_running_loop().create_task(self.reload(who))
+
+    @property
+    def _key_file(self) -> Path | None:
+        name = self._house.config.server.key_file
+        return Path(name) if name else None
+
+    async def _attempt(self, load: Callable[[], Config], who: str) -> Outcome:
+        try:
+            outcome = self._put(await asyncio.to_thread(load), who)
+        except ConfigError as error:
+            problem = explained(error.problems)
+            outcome = Outcome(at=self._wall(), who=who, problem=problem, problems=tuple(error.problems))
+        except (MeaningsUnavailable, KeyFileError, OSError) as error:
+            outcome = Outcome(at=self._wall(), who=who, problem=str(error))
+        except Exception as error:
+            _LOGGER.exception("the configuration could not be reloaded")
+            outcome = Outcome(at=self._wall(), who=who, problem=f"a defect: {type(error).__name__}; see the log")
+        self._tell(outcome)
+        return outcome
 
     def _put(self, config: Config, who: str) -> Outcome:
         before, self.loaded_at = self._house.config, self._wall()
@@ -140,8 +161,8 @@ class Reloader:
     # -- watching
 
     def watch(self) -> None:
-        """Look at the file again and again, until `stop`; without a file there is nothing to look at."""
-        if self.file is not None and self._timer is None:
+        """Look at the files again and again, until `stop`; without any there is nothing to look at."""
+        if (self.file or self._key_file) and self._timer is None:
             self._again()
 
     def stop(self) -> None:
@@ -152,9 +173,7 @@ class Reloader:
 
     def look(self) -> bool:
         """Whether the file is another one than was read, and has been so for a while; one that is gone is no change."""
-        now, before = _signature(self.file), self._seen
-        self._seen = now
-        return now is not None and now == before and now != self._known
+        return self._watched.changed()
 
     def _again(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(WATCH_S, self._wake)
@@ -163,6 +182,22 @@ class Reloader:
         self._again()
         if self.look():
             self.soon(f"file {self.file}")
+        elif self._keys.changed():
+            self._task = asyncio.get_running_loop().create_task(self.reload_keys(f"file {self._key_file}"))
+
+
+class _Watched:
+    """A file, and what it looked like when it was read."""
+
+    def __init__(self, file: Path | None) -> None:
+        self.file = file
+        self._known = self._last = _signature(file)
+
+    def changed(self) -> bool:
+        """Whether it is another one than was read, and the same as at the last look; one that is gone is none."""
+        now, before = _signature(self.file), self._last
+        self._last = now
+        return now is not None and now == before and now != self._known
 
 
 def _signature(file: Path | None) -> tuple[int, int, int] | None:

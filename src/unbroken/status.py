@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -77,7 +78,8 @@ class View:
             {
                 "name": account.limit.name, "route": account.limit.route or None,
                 "key": account.limit.asker[:12] or None, "usd_per_day": account.limit.usd_per_day,
-                "spent_usd": round(account.spent_usd, 6), "held_usd": round(account.held_usd, 6),
+                "spent_usd": round(account.spent_usd + account.elsewhere_usd, 6),
+                "held_usd": round(account.held_usd, 6),
                 "then": account.limit.to or account.limit.then, "resets_s": round(spending.resets_s),
             }
             for account in spending.accounts
@@ -243,6 +245,9 @@ def secrets_of(config: Config) -> set[str]:
     for account in config.accounts.values():
         found.update(key.value for key in account.keys if not _is_reference(config, account.name, key=key.value))
         found.update(value for value in account.headers.values() if len(value) >= HEADER_CHARS_MIN)
+    if (store := config.store) is not None:
+        found.add(urlsplit(store.url).password or "")
+        found.add(store.password.value if store.password is not None else "")
     return {key for key in found if len(key) >= KEY_CHARS_MIN}
 
 

@@ -1,23 +1,43 @@
 """Statistics, counted from facts: what callers asked, how it ended, and what each provider had to do with it.
 
-A sink like any other: what is told here comes from the same facts that the board acts on.
+A sink like any other: what is told here comes from the same facts that the board acts on.  What nobody
+counted is estimated as the ledger does it (`ledger.accounts`), when the request is over.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TypedDict
+from typing import Any, TypedDict, TypeVar
 
-from unbroken.facts import AttemptAbandoned, AttemptAnswered, AttemptFailed, AttemptStarted, Fact, FlightEnded
+from unbroken.facts import (
+    Asked,
+    AttemptAbandoned,
+    AttemptAnswered,
+    AttemptFailed,
+    AttemptStarted,
+    CacheAnswered,
+    Continued,
+    Fact,
+    FlightEnded,
+)
 from unbroken.failures import Failure, FailureKind
-from unbroken.types import Target, Usage
+from unbroken.ledger.record import Try
+from unbroken.ledger.recorder import Recorder
+from unbroken.types import Target
 
 __all__ = ["Account", "ProviderStatistics", "Statistics", "Tally", "cost_usd"]
 
 ACCOUNTS_MAX = 10_000
 """Callers may name any model of a provider; beyond so many targets the others share an account for each provider."""
+FLIGHTS_MAX = 10_000
+"""Requests under way whose attempts are kept; more than one process can have."""
+ENDS_MAX = 1_000
+"""Requests whose ends are remembered in case that an older answer took the place of a failure."""
+
+End = AttemptAnswered | AttemptFailed | AttemptAbandoned
+Kept = TypeVar("Kept")
 
 
 class ProviderStatistics(TypedDict):
@@ -53,7 +73,7 @@ class Statistics(TypedDict):
 
 @dataclass(slots=True)
 class Account:
-    """What somebody did since the statistics were reset; abandoned attempts are in no other count.
+    """What somebody did since the statistics were reset; abandoned attempts count but there, and in tokens and cost.
 
     `failed_at` is when the last failure was, on the clock of the facts.
     """
@@ -70,6 +90,12 @@ class Account:
     failures: Counter[str] = field(default_factory=Counter)
     last_failure: Failure | None = None
     failed_at: float = 0.0
+
+    def take(self, input_tokens: int, output_tokens: int, *, cost_usd: float | None) -> None:
+        """Put down what an attempt took; a cost of None is not known."""
+        self.input_tokens += input_tokens
+        self.output_tokens += output_tokens
+        self.cost_usd += cost_usd or 0.0
 
     def add(self, other: Account) -> None:
         """Take in what another one counted."""
@@ -117,17 +143,26 @@ class Tally:
     def __init__(self) -> None:
         self._targets: dict[str, Account] = {}
         self._totals = _Totals()
+        self._under_way: dict[str, list[Any]] = {}
+        self._failed: dict[str, None] = {}
+        self._spared: dict[str, None] = {}
+        self._reactions: Mapping[type, Callable[[Any], None]] = {
+            AttemptStarted: self._started,
+            Continued: self._keep,
+            AttemptAnswered: self._answered,
+            AttemptFailed: self._lost,
+            AttemptAbandoned: self._abandoned,
+            CacheAnswered: self._from_cache,
+            FlightEnded: self._over,
+        }
 
     def write(self, facts: list[Fact]) -> None:
         """Take a batch."""
+        reactions = self._reactions
         for fact in facts:
-            match fact:
-                case AttemptStarted():
-                    self._account(fact.target).requests += 1
-                case AttemptAnswered() | AttemptFailed() | AttemptAbandoned():
-                    self._count(fact)
-                case FlightEnded():
-                    self._end(fact)
+            reaction = reactions.get(type(fact))
+            if reaction is not None:
+                reaction(fact)
 
     def statistics(self) -> Statistics:
         """Of all requests, and of each provider that was asked."""
@@ -155,6 +190,7 @@ class Tally:
     def reset(self) -> None:
         """Count from nought."""
         self._targets.clear()
+        self._failed.clear()
         self._totals = _Totals()
 
     # -- inside
@@ -166,31 +202,92 @@ class Tally:
             known = self._targets.setdefault(name, Account(target.provider))
         return known
 
-    def _count(self, fact: AttemptAnswered | AttemptFailed | AttemptAbandoned) -> None:
-        account = self._account(fact.target)
-        match fact:
-            case AttemptAnswered():
-                account.answered += 1
-                account.seconds += fact.total_s
-            case AttemptFailed():
-                account.failed += 1
-                account.failures[fact.failure.kind.value] += 1
-                account.last_failure, account.failed_at = fact.failure, fact.at
-            case AttemptAbandoned():
-                account.abandoned += 1
-        usage = _usage(fact)
-        if usage is not None:
-            account.input_tokens += usage.input_tokens
-            account.output_tokens += usage.output_tokens
-        account.cost_usd += cost_usd(fact) or 0.0
+    # -- attempts
 
-    def _end(self, fact: FlightEnded) -> None:
-        totals = self._totals
+    def _started(self, fact: AttemptStarted) -> None:
+        self._account(fact.target).requests += 1
+        known = self._under_way.get(fact.flight)
+        if known is None:
+            known = _put(self._under_way, fact.flight, value=[], most=FLIGHTS_MAX)
+        known.append(fact)
+
+    def _keep(self, fact: Continued | End) -> None:
+        if (known := self._under_way.get(fact.flight)) is not None:
+            known.append(fact)
+
+    def _answered(self, fact: AttemptAnswered) -> None:
+        account = self._count(fact)
+        account.answered += 1
+        account.seconds += fact.total_s
+
+    def _lost(self, fact: AttemptFailed) -> None:
+        account = self._count(fact)
+        account.failed += 1
+        account.failures[fact.failure.kind.value] += 1
+        account.last_failure, account.failed_at = fact.failure, fact.at
+
+    def _abandoned(self, fact: AttemptAbandoned) -> None:
+        self._count(fact).abandoned += 1
+
+    def _count(self, fact: End) -> Account:
+        """Put what a provider told on its target's account."""
+        self._keep(fact)
+        account, usage = self._account(fact.target), fact.usage
+        if usage is not None:
+            account.take(usage.input_tokens, usage.output_tokens, cost_usd=cost_usd(fact))
+        return account
+
+    def _estimate(self, facts: list[Any]) -> None:
+        """What the attempts of a request took where no provider told, put on their targets' accounts."""
+        for target, row in _estimated(facts):
+            self._account(target).take(row.input_tokens, row.output_tokens, cost_usd=row.cost_usd)
+
+    # -- requests
+
+    def _over(self, fact: FlightEnded) -> None:
+        facts = self._under_way.pop(fact.flight, [])
+        if any(isinstance(one, End) and one.usage is None for one in facts):
+            self._estimate([*facts, fact])
+        failure = None if fact.flight in self._spared else fact.failure
+        self._spared.pop(fact.flight, None)
+        totals, failed = self._totals, failure is not None and failure.kind is not FailureKind.CANCELLED
         totals.requests += 1
-        totals.answered += fact.failure is None
-        totals.failed += fact.failure is not None and fact.failure.kind is not FailureKind.CANCELLED
+        totals.answered += failure is None
+        totals.failed += failed
         totals.failovers += fact.failover
         totals.rescued += fact.rescued
+        if failed:
+            _put(self._failed, fact.flight, value=None, most=ENDS_MAX)
+
+    def _from_cache(self, fact: CacheAnswered) -> None:
+        """An older answer takes the place of a failure, which may be known already or not yet."""
+        if fact.how != "stale":
+            return
+        if fact.flight not in self._failed:
+            _put(self._spared, fact.flight, value=None, most=ENDS_MAX)
+            return
+        del self._failed[fact.flight]
+        self._totals.failed -= 1
+        self._totals.answered += 1
+
+
+def _put(table: dict[str, Kept], name: str, *, value: Kept, most: int) -> Kept:
+    """Keep a value, and let go of the oldest where there are too many."""
+    while len(table) >= most:
+        del table[next(iter(table))]
+    table[name] = value
+    return value
+
+
+def _estimated(facts: list[Any]) -> Iterable[tuple[Target, Try]]:
+    """Of a request's attempts those that nobody counted, with what they will have taken."""
+    began: list[AttemptStarted] = [fact for fact in facts if isinstance(fact, AttemptStarted)]
+    first = began[0]
+    asked = Asked(first.at, first.flight, first.route, first.task, first.stream, "", first.prompt_chars)
+    for record in Recorder().fold([asked, *facts], 0.0):
+        for fact, row in zip(began, record.attempts, strict=True):
+            if row.counted == "estimate":
+                yield fact.target, row
 
 
 def _merged(accounts: Iterable[Account]) -> dict[str, Account]:
@@ -201,13 +298,9 @@ def _merged(accounts: Iterable[Account]) -> dict[str, Account]:
     return merged
 
 
-def _usage(fact: AttemptAnswered | AttemptFailed | AttemptAbandoned) -> Usage | None:
-    return None if isinstance(fact, AttemptAbandoned) else fact.usage
-
-
-def cost_usd(fact: AttemptAnswered | AttemptFailed | AttemptAbandoned) -> float | None:
+def cost_usd(fact: End) -> float | None:
     """What an attempt cost, as far as it was counted; None where no price is known."""
-    usage, price = _usage(fact), fact.target.price
+    usage, price = fact.usage, fact.target.price
     if usage is None and not isinstance(fact, AttemptAnswered):
         return None
     said = usage is not None and usage.cost_usd is not None

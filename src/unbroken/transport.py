@@ -37,6 +37,8 @@ DRAIN_S = 1.0
 """How long the end of a body may take after the end of its answer, for the connection to be kept."""
 WRITE_HIGH_BYTES = 1024 * 1024
 """Bytes of a request that may wait in the socket's buffer; bodies are in memory anyway."""
+COPIED_BYTES_MAX = 64 * 1024
+"""A small body is sent with its head as one piece; to copy a large one takes longer than to send two."""
 _NO_BREAKS = {0x0A: None, 0x0D: None, 0x00: None}
 _ENCODED = ("gzip", "x-gzip", "deflate")
 
@@ -139,7 +141,11 @@ class Connection(asyncio.Protocol):
         self._received = 0
         self._complete = self._reusable = False
         if self._transport is not None:
-            self._transport.write(_head(request, self._origin) + request.body)
+            head, body = _head(request, self._origin), request.body
+            if len(body) < COPIED_BYTES_MAX:
+                self._transport.write(head + body)
+            else:
+                self._transport.writelines((head, body))
         if call.listener is not None:
             call.listener.connected()
 
@@ -178,7 +184,6 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass of it
         self._transport.set_write_buffer_limits(high=WRITE_HIGH_BYTES)
-        self._pool.alive.add(self)
 
     def data_received(self, data: bytes) -> None:
         if self._parser is None or self._call is None:
@@ -344,7 +349,7 @@ class Connections:
         loop = asyncio.get_running_loop()
         try:
             context = self._context() if origin.tls else None
-            _, connection = await loop.create_connection(
+            _, connection = await loop.create_connection(  # uvloop tells no protocol that this was cancelled
                 lambda: Connection(origin, self),
                 origin.host,
                 origin.port,
@@ -356,8 +361,11 @@ class Connections:
             return
         if call.listener is None:
             connection.drop()
-            return
-        connection.send(request, call)
+        elif not connection.usable:
+            call.fail(_not_sent("the connection was closed as soon as it was made"))
+        else:
+            self.alive.add(connection)
+            connection.send(request, call)
 
     def _context(self) -> ssl.SSLContext:
         """Made on first use: loading the trust store takes 20 ms."""

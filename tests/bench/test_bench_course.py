@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bench.bench_world import TIMEOUT_S, WORDS, Runner, compared, configured, opened
-from faces.client_world import in_loop
+from loops import in_loop
 from unbroken.bench.contestants import ContestantError, contestants
 from unbroken.bench.course import Settings, plan
 from unbroken.bench.intervals import Estimate

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from bench.bench_world import sample, staged
-from faces.client_world import in_loop
+from loops import in_loop
 from unbroken.bench.course import Settings
 from unbroken.bench.files import document, write_csv, write_json
 from unbroken.bench.intervals import Estimate

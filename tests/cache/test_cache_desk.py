@@ -43,9 +43,6 @@ class LateStore:
         self.put_there[key] = entry
         return True
 
-    def drop(self, key: str) -> None:
-        del self.put_there[key]
-
 
 @dataclass
 class Ear:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -12,6 +11,7 @@ from unbroken.cache.entries import Entry, Freshness, entry_of, freshness, serves
 from unbroken.core.flight import Finished
 from unbroken.failures import Failure, FailureKind
 from unbroken.policy import Caching
+from unbroken.records import replace
 from unbroken.types import Delta, Finish, Output, Request, Target, Task, ToolFragment, Usage
 
 TARGET = Target(name="a/m", provider="a", model="m", key="secret", base_url="http://a")

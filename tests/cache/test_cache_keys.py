@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from unbroken import records
 from unbroken.cache.keys import Asked, asked_of
 from unbroken.failures import Failure
 from unbroken.policy import Caching, Policy, Route, Semantic
@@ -175,10 +176,10 @@ def test_fields_of_one_format_stay_in_it() -> None:
     """What only one format can say makes a request that only that format's callers share."""
     own = chat(logit_bias={"1": 2})
     assert own.source is not None
-    assert key_of(own) != key_of(replace(own, source=Source("other", own.source.fields)))
+    assert key_of(own) != key_of(records.replace(own, source=Source("other", own.source.fields)))
     plain = chat()
     assert plain.source is not None
-    assert key_of(plain) == key_of(replace(plain, source=Source("other", plain.source.fields)))
+    assert key_of(plain) == key_of(records.replace(plain, source=Source("other", plain.source.fields)))
 
 
 def test_who_may_answer_is_in_the_key() -> None:
@@ -193,7 +194,7 @@ def test_who_may_answer_is_in_the_key() -> None:
 
 def test_callers_share_answers_unless_they_are_kept_apart() -> None:
     """Everybody who uses a gateway gets its answers; with `per_key` only who showed the same key."""
-    ann, bob = (replace(chat(), asker=name) for name in ("ann", "bob"))
+    ann, bob = (records.replace(chat(), asker=name) for name in ("ann", "bob"))
     assert key_of(ann) == key_of(bob)
     assert key_of(ann, route(per_key=True)) != key_of(bob, route(per_key=True))
     assert key_of(ann, route(per_key=True)) == key_of(ann, route(per_key=True))
@@ -235,8 +236,8 @@ def test_other_work_has_keys_too() -> None:
     assert key_of(texts[0], on) != key_of(texts[1], on)
     sounds = [work(Recording(data=data), Task.TRANSCRIPTION) for data in (b"a", b"b")]
     assert key_of(sounds[0], on) != key_of(sounds[1], on)
-    same = replace(texts[0], source=Source("openai_embeddings", {}))
-    assert key_of(same, on) != key_of(replace(same, source=Source("ollama_embeddings", {})), on)
+    same = records.replace(texts[0], source=Source("openai_embeddings", {}))
+    assert key_of(same, on) != key_of(records.replace(same, source=Source("ollama_embeddings", {})), on)
 
 
 def fails() -> Chat:
@@ -246,13 +247,13 @@ def fails() -> Chat:
 @pytest.mark.parametrize(
     "request_",
     [
-        replace(chat(), cache="no-store"),
+        records.replace(chat(), cache="no-store"),
         chat(n=2),
-        replace(chat(), read=None),
-        replace(chat(), read=fails),
+        records.replace(chat(), read=None),
+        records.replace(chat(), read=fails),
         chat(tools=[{"type": "function", "function": {"name": "look"}}]),
         chat(tools=[{"type": "web_search"}]),
-        replace(chat(), needs=frozenset(("tools",))),
+        records.replace(chat(), needs=frozenset(("tools",))),
         work(Chat(messages=(Message(role="tool", parts=(ToolResult(id="a", parts=()),)),))),
         work(Picture(prompt="x", as_url=True), Task.IMAGE),
         work(Texts(texts=("a",)), Task.VIDEO),

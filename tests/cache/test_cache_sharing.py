@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+from unbroken import records
 from unbroken.cache.keys import Asked
 from unbroken.cache.sharing import STEPS, Order, Seat, Shared, Source
 from unbroken.core.flight import Finished
@@ -17,8 +18,8 @@ from unbroken.types import Delta, Request, Target, Usage
 TARGET = Target(name="a/m", provider="a", model="m")
 ORDER = Order(Request(model="m", stream=True, include_usage=True), Route(name="m", targets=(TARGET,)), Asked("k"), "f")
 END = Finished(TARGET, 1, failover=False, rescued=False)
-BROKEN = replace(END, failure=Failure(kind=FailureKind.SERVER, message="no"))
-OLD = Source((Delta(text="old"),), replace(END, cache="stale", age_s=9.0), origin="f0")
+BROKEN = records.replace(END, failure=Failure(kind=FailureKind.SERVER, message="no"))
+OLD = Source((Delta(text="old"),), records.replace(END, cache="stale", age_s=9.0), origin="f0")
 
 
 @dataclass
@@ -128,8 +129,8 @@ def test_whoever_comes_later_hears_it_from_the_beginning() -> None:
         on.say("two")
         on.shared.finish(END)
         assert first.text == second.text == "one two"
-        assert first.end == replace(END, cache="miss")
-        assert second.end == replace(END, cache="merged")
+        assert first.end == records.replace(END, cache="miss")
+        assert second.end == records.replace(END, cache="merged")
         assert on.ended == [END]
         assert not on.shared.is_open
 
@@ -234,7 +235,7 @@ def test_an_answer_from_memory_is_handed_over_in_portions() -> None:
     async def scene(on: Scene) -> None:
         seat, ear = on.sit()
         ear.on_show = seat.pause
-        on.shared.serve(Source(tuple(Delta(text="x") for _ in range(STEPS + 1)), replace(END, cache="hit")))
+        on.shared.serve(Source(tuple(Delta(text="x") for _ in range(STEPS + 1)), records.replace(END, cache="hit")))
         await settle()
         assert (len(ear.text), ear.calls, ear.end) == (STEPS, 1, None)
         seat.resume()
@@ -259,7 +260,7 @@ def test_an_older_answer_takes_the_place_of_a_failure() -> None:
         on.shared.finish(BROKEN)
         late.resume()
         await settle()
-        assert first.end == replace(BROKEN, cache="miss")
+        assert first.end == records.replace(BROKEN, cache="miss")
         assert (second.text, second.end) == ("old", OLD.end)
 
     play(scene)
@@ -273,9 +274,9 @@ def test_a_callers_own_fault_is_no_reason_for_an_older_answer() -> None:
         _, ear = on.sit()
         on.take_off()
         await settle()
-        wrong = replace(END, failure=Failure(kind=FailureKind.REQUEST, message="wrong"))
+        wrong = records.replace(END, failure=Failure(kind=FailureKind.REQUEST, message="wrong"))
         on.shared.finish(wrong)
-        assert ear.end == replace(wrong, cache="miss")
+        assert ear.end == records.replace(wrong, cache="miss")
 
     play(scene)
 
@@ -350,7 +351,7 @@ def test_a_face_can_ask_how_far_it_is() -> None:
         assert seat.flight.so_far() == Finished(None, 0, failover=False, rescued=False, cache="miss")
         on.take_off()
         on.shared.left_out = {"a/m": ("seed",)}
-        assert seat.flight.so_far() == replace(END, cache="miss")
+        assert seat.flight.so_far() == records.replace(END, cache="miss")
         assert seat.left_out == {"a/m": ("seed",)}
         seat.source = OLD
         assert seat.flight.so_far() == OLD.end

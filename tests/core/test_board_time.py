@@ -62,6 +62,75 @@ def test_the_first_answers_are_averaged() -> None:
     assert latency_of(*[1.0] * 20, 2.0, every_s=3.0).usual_s == pytest.approx(1.01)
 
 
+def test_what_is_usual_is_an_average_by_time() -> None:
+    """A three-hundredth of the way for each second since the last answer; a fiftieth of that where it was slow."""
+    assert latency_of(*[1.0] * 10, 12.0).usual_s == pytest.approx(1.0 + 11.0 / 300.0)
+    latency = latency_of(*[1.0] * 20)
+    latency.add(101.0, now=START + 20.0, slow=True)
+    assert latency.usual_s == pytest.approx(1.0 + 100.0 * 0.02 / 300.0)
+    latency.add(1.0, now=START + 320.0)
+    assert latency.usual_s == pytest.approx(1.0 + 0.8 * 100.0 * 0.02 / 300.0)
+
+
+def test_the_longest_plain_answer_fades() -> None:
+    """A hundredth less with every answer that follows, until a longer one comes."""
+    latency = Latency()
+    for whole_s, longest_s in ((10.0, 10.0), (1.0, 9.9), (0.0, 9.801), (9.9, 9.9)):
+        latency.add(1.0, now=START, whole_s=whole_s)
+        assert latency.longest_s == pytest.approx(longest_s)
+    assert latency_of(1.0).longest_s == 0.0, "a stream's first content is no whole answer"
+
+
+def test_a_percentile_is_the_upper_end_of_its_bucket() -> None:
+    """Buckets are powers of 1.15 milliseconds; the last one, the hundredth, takes all that is longer."""
+    assert latency_of(0.001).percentile_s(0.5) == pytest.approx(0.001 * 1.15)
+    assert latency_of(0.0).percentile_s(0.5) == pytest.approx(0.001 * 1.15)
+    assert latency_of(1.0).percentile_s(0.5) == pytest.approx(0.001 * 1.15**50)
+    assert latency_of(1e9).percentile_s(0.5) == pytest.approx(0.001 * 1.15**100)
+    assert latency_of(0.000_999_9 * 1.15**20).percentile_s(0.5) == pytest.approx(0.001 * 1.15**20)
+    assert latency_of(0.001_000_1 * 1.15**20).percentile_s(0.5) == pytest.approx(0.001 * 1.15**21)
+    assert latency_of(0.001, 1.0).percentile_s(0.5) == pytest.approx(0.001 * 1.15)
+
+
+def test_a_percentile_means_something_after_twenty_answers() -> None:
+    """Until then none is told to those who make a limit of it; it is the 95th."""
+    story = seen(18, after_s=0.1)
+    for after_s, seen_s in ((1.0, 0.0), (1.0, 0.001 * 1.15**50)):
+        story.answers(after_s=after_s)
+        assert story.board.seen_s(A, stream=True) == pytest.approx(seen_s)
+    assert story.board.seen_s(A, stream=False) == 0.0
+
+
+def test_a_thousand_answers_lose_half_their_weight() -> None:
+    """So that what comes then counts twice as much."""
+    latency = latency_of(*[0.1] * 999)
+    assert latency.count == 999
+    latency.add(0.1, now=START)
+    assert latency.count == 500
+    for _ in range(499):
+        latency.add(5.0, now=START)
+    assert latency.count == 999
+    latency.add(5.0, now=START)
+    assert latency.count == 500
+    assert latency.percentile_s(0.5) == pytest.approx(0.1, rel=0.16)
+    assert latency.percentile_s(0.51) == pytest.approx(5.0, rel=0.16)
+
+
+def test_a_percentile_is_worked_out_now_and_then() -> None:
+    """With each answer at first; of many after every sixteenth."""
+    few = latency_of(0.1)
+    assert few.percentile_s(0.95) < 1.0
+    few.add(5.0, now=START)
+    assert few.percentile_s(0.95) > 1.0
+    many = latency_of(*[0.1] * 32)
+    for _ in range(15):
+        assert many.percentile_s(0.95) < 1.0
+        many.add(5.0, now=START)
+    assert many.percentile_s(0.95) < 1.0
+    many.add(5.0, now=START)
+    assert many.percentile_s(0.95) > 1.0
+
+
 def test_streams_are_judged_by_their_first_content() -> None:
     """A long answer is not a slow one."""
     world = World("a")
@@ -95,6 +164,57 @@ def test_nobody_is_suspected_at_once() -> None:
     assert story.obstacle() is None
     story.now += 0.2
     assert story.obstacle() is not None
+
+
+@pytest.mark.parametrize(("answers", "times"), [([0.1] * 18 + [1.0] * 2, 4.0), ([0.1, 1.0], 13.0)])
+def test_how_long_is_too_long(answers: list[float], times: float) -> None:
+    """Three times what 95 % take, and more the fewer answers that rests on: four times for twenty, thirteen for two."""
+    latency, p95_s = latency_of(*answers), 0.001 * 1.15**50
+    for number, at in enumerate((START, START + 1.0, START + 2.0, START + 3.0)):
+        assert number > 2 or latency.stuck_s(START + 100.0) == 0.0, "three have to wait"
+        latency.waiting["f", number] = at
+    limit_s = times * p95_s
+    assert latency.stuck_s(START + 2.0 + limit_s - 0.001) == 0.0
+    assert latency.stuck_s(START + 2.0 + limit_s + 0.001) == pytest.approx(limit_s + 0.001)
+    latency.longest_s = 2.0
+    assert latency.stuck_s(START + 2.0 + 2.0 * times) == 0.0
+    assert latency.stuck_s(START + 2.0 + 2.0 * times + 0.001) > 0.0
+
+
+def test_long_answers_are_compared_by_fifty_tokens() -> None:
+    """A plain answer of a hundred tokens may take twice as long; a short one, or one that nobody counted, not."""
+    for tokens, usual_s in ((None, 10.0), (49, 10.0), (50, 10.0), (100, 5.0), (51, 500.0 / 51.0)):
+        usage = None if tokens is None else Usage(output_tokens=tokens)
+        story = seen(1, after_s=10.0, stream=False, usage=usage)
+        assert story.board.standing(A).plain.usual_s == pytest.approx(usual_s)
+
+
+def test_a_long_prompt_takes_its_time() -> None:
+    """What reading it takes is no silence; of a short one nothing is made."""
+    for chars, read_s in ((16_000, 0.0), (16_004, 4.001), (80_000, 20.0)):
+        story = seen(after_s=0.002)
+        for number in range(3):
+            story.board.fold(AttemptStarted(story.now, "w", number, A, Why.FIRST, True, chars))
+        began = story.now
+        story.now = began + read_s + 1.999
+        assert story.obstacle() is None
+        story.now = began + read_s + 2.001
+        assert story.obstacle() == "3 requests have waited 2.0 s in vain"
+        story.board.fold(AttemptAbandoned(story.now, "w", 1, A, 2.0))
+        assert story.obstacle() is None
+        standing = story.board.standing(A)
+        assert len(standing.first.waiting) == 2
+        assert len(standing.first.allowed_s) == (2 if read_s else 0)
+
+
+def test_the_oldest_of_many_may_just_be_unlucky() -> None:
+    """Whoever waits longest is told of without one in eight of them, and never with fewer than three."""
+    latency = Latency()
+    for number in range(32):
+        latency.waiting["f", number] = START + number
+        late = latency.late(START + 100.0)
+        oldest = 2 if number < 23 else 3 if number < 31 else 4
+        assert late == (None if number < 2 else (("f", oldest), 100.0 - oldest))
 
 
 def test_long_plain_answers_are_no_sign() -> None:

@@ -57,6 +57,15 @@ def test_open_time_doubles_up_to_its_limit(opens: int, open_s: float) -> None:
     assert opened.opens == opens + 1
 
 
+def test_open_time_doubles_thirty_times() -> None:
+    """A limit that is never reached does not make a number that is none."""
+    for opens in (30, 31, 5_000):
+        patient = Breaking(open_s=1.0, open_s_max=1e12, jitter=0.0)
+        opened = step(Breaker(opens=opens), Event.TRIP, now=0.0, policy=patient, chance=0.0)
+        assert opened.until == 2.0**30
+    assert Breaker() == Breaker(State.CLOSED, 0.0, 0.0, 0), "a new one is closed since ever"
+
+
 def test_open_time_is_spread() -> None:
     """Replicas do not all probe at once: up to a tenth is added."""
     assert after(Event.TRIP, chance=1.0).until == pytest.approx(105.5)
@@ -92,6 +101,9 @@ def test_traffic_returns_along_a_straight_line() -> None:
     assert not ramping.settles(109.9, POLICY)
     assert ramping.settles(110.0, POLICY)
     assert Breaker(State.RAMPING, 100.0).share(100.0, Breaking(ramp_s=0.0)) == 1.0
+    half = Breaking(ramp_s=0.5, ramp_share=0.5)
+    assert Breaker(State.RAMPING, 100.0).share(100.0, half) == 0.5
+    assert not Breaker(State.RAMPING, 100.0).admits(100.0, half, chance=0.5)
 
 
 def test_settling_forgets_how_often_it_opened_but_not_since_when_it_is_well() -> None:
@@ -127,6 +139,8 @@ def window_of(marks: str, *, every_s: float = 0.1, policy: Breaking = POLICY) ->
         ("xx.xx.", False),
         ("x.x.x.x", False),  # half of them, but only seven
         ("x.x.x.x.", True),  # half of eight
+        ("x..x.x..x.", True),  # four of ten
+        ("x..x.x....", False),
         ("x.x.x..." * 3, False),
         ("...." * 20 + "xx", False),
         ("ssss", False),
@@ -150,6 +164,20 @@ def test_a_window_slides() -> None:
     assert (window.calls, window.failures, window.slow, window.in_a_row) == (1, 1, 1, 1)
 
 
+def test_a_window_holds_ten_buckets() -> None:
+    """Of steady traffic, whatever is looked at, the last thirty seconds count: no more, no less, again and again."""
+    window = Window(POLICY.window_s)
+    for number in range(100):
+        now = 999.0 + 3.0 * number
+        window.add(now, failed=number % 2 == 0)
+        kept = min(number + 1, 10)
+        assert (window.calls, window.failures) == (kept, (kept + (number + 1) % 2) // 2)
+        assert window.counts(now) == (window.calls, window.failures, 0)
+    window.add(now + 500.0, failed=True)
+    assert (window.calls, window.failures) == (1, 1)
+    assert window.counts(now + 500.0) == (1, 1, 0)
+
+
 def test_a_window_that_is_cleared_is_new() -> None:
     """Nothing of what was counted is left."""
     window = window_of("xXs")
@@ -171,3 +199,27 @@ def test_counts_are_those_of_the_buckets() -> None:
         assert window.slow == sum(bucket[2] for bucket in window._buckets)
         assert 1 <= window.calls <= number + 1
     assert len(window._buckets) == BUCKETS
+
+
+def test_looking_at_a_window_moves_nothing() -> None:
+    """What it holds is told for the moment that is asked for, though nothing was counted since."""
+    window = window_of("xXs.", every_s=6.0)  # at 1000, 1006, 1012, 1018
+    assert window.counts(1_018.0) == (4, 2, 2)
+    assert window.counts(1_028.9) == (4, 2, 2), "a bucket is three seconds, and nine of them before this one count"
+    assert window.counts(1_029.0) == (3, 1, 2)
+    assert window.counts(1_035.0) == (2, 0, 1)
+    assert window.counts(1_041.0) == (1, 0, 0)
+    assert window.counts(1_046.9) == (1, 0, 0)
+    assert window.counts(1_047.0) == (0, 0, 0)
+    assert window.counts(9_999.0) == (0, 0, 0)
+    assert (window.calls, window.failures, window.slow) == (4, 2, 2)
+
+
+def test_what_is_told_late_is_counted_where_it_belongs() -> None:
+    """A call of a while ago counts while the window reaches back to it, and leaves it when its own time has come."""
+    window = window_of("..", every_s=20.0)  # at 1000 and 1020: buckets of three seconds from 999 and 1020
+    assert [window.reaches(at) for at in (992.9, 993.0, 1_020.0, 2_000.0)] == [False, True, True, True]
+    window.add(1_001.0, failed=True)
+    assert window.counts(1_020.0) == (3, 1, 0)
+    window.add(1_030.0, failed=False)
+    assert window.counts(1_030.0) == (2, 0, 0)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unbroken.core.budget import EARNED_MAX, Purse
+from unbroken.core.budget import Purse
 from unbroken.policy import Budget
 
 NOW = 1_000.0
@@ -38,7 +38,7 @@ def test_traffic_earns_its_share(reserve: float) -> None:
     assert withdrawn(purse, 100) in {4, 5}  # a sum of fifths may lack a hair
 
 
-@pytest.mark.parametrize(("reserve", "most"), [(0.0, EARNED_MAX), (20.0, 40.0)])
+@pytest.mark.parametrize(("reserve", "most"), [(0.0, 10.0), (20.0, 40.0)])
 def test_savings_are_limited(reserve: float, most: float) -> None:
     """A day of good traffic does not pay for an hour of storm."""
     purse = Purse(Budget(ratio=0.2, reserve=reserve))
@@ -54,6 +54,14 @@ def test_savings_above_the_reserve_do_not_shrink() -> None:
     for _ in range(5):
         purse.deposit(NOW)
     assert withdrawn(purse, 100, NOW + 60.0) == 7
+
+
+def test_what_traffic_earns_comes_on_top_of_what_time_gives() -> None:
+    """After a calm the reserve is whole again, and the next request adds to it."""
+    purse = Purse(Budget(ratio=1.0, reserve=2.0))
+    assert withdrawn(purse, 100) == 2
+    purse.deposit(NOW + 60.0)
+    assert withdrawn(purse, 100, NOW + 60.0) == 3
 
 
 @given(

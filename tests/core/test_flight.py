@@ -192,7 +192,7 @@ def test_a_retry_that_would_come_after_the_deadline_is_not_waited_for() -> None:
 
 def test_retries_are_spread_over_a_time_that_doubles() -> None:
     """Full jitter: anywhere between at once and half a second, then a second, then the limit."""
-    retries = Retries(same_target_max=4, base_s=0.25, wait_s_max=1.5)
+    retries = Retries(same_target_max=4, base_s=0.25, wait_s_max=1.75)
     waits: list[list[float]] = [[], [], [], []]
     for seed in range(200):
         world = World("a", Policy(retries=retries), seed=seed)
@@ -200,7 +200,7 @@ def test_retries_are_spread_over_a_time_that_doubles() -> None:
         times = world.fly().times
         for of_retry, earlier, later in zip(waits, times, times[1:], strict=False):
             of_retry.append(later - earlier)
-    for of_retry, most_s in zip(waits, (0.5, 1.0, 1.5, 1.5), strict=True):
+    for of_retry, most_s in zip(waits, (0.5, 1.0, 1.75, 1.75), strict=True):
         assert 0.9 * most_s < max(of_retry) <= most_s
         assert min(of_retry) < 0.1 * most_s
 
@@ -486,6 +486,37 @@ def test_the_last_failure_that_is_no_rate_limit_is_told() -> None:
     assert flown.kind is FailureKind.AUTH
     assert flown.end.failure is not None
     assert "; a: connect; b: auth; c: rate_limit" in flown.end.failure.message
+
+
+def test_who_was_not_asked_is_told_with_the_reason() -> None:
+    """Where one failed and others were ruled out the error names them all, and of very many how many there are."""
+    world = world_of("a b c", a=fail(FailureKind.AUTH))
+    for name in "bc":
+        world.force(name, open=True)
+    flown = world.fly()
+    assert flown.kind is FailureKind.AUTH and flown.end.failure is not None
+    assert "; a: auth; not asked: b: breaker forced_open; c: breaker forced_open" in flown.end.failure.message
+
+    many = world_of(" ".join(f"t{number}" for number in range(20)))
+    many.change_all(capabilities=frozenset({"tools"}))
+    failure = many.fly(needs=frozenset({"vision"})).end.failure
+    assert (
+        failure is not None and "t7: cannot do vision; and 12 more" in failure.message and "t8" not in failure.message
+    )
+    assert not failure.sent
+
+    eight = world_of(" ".join(f"t{number}" for number in range(8)))
+    eight.change_all(capabilities=frozenset({"tools"}))
+    failure = eight.fly(needs=frozenset({"vision"})).end.failure
+    assert failure is not None and failure.message.endswith("t7: cannot do vision")
+
+
+def test_who_rested_and_was_asked_after_all_is_named_once() -> None:
+    """By what came of it, and not by the reason why it rested."""
+    world = world_of(a=fail(FailureKind.AUTH), b=fail(FailureKind.AUTH))
+    world.fly()
+    failure = world.fly().end.failure
+    assert failure is not None and failure.message == "every target failed; a: auth; b: auth"
 
 
 # ------------------------------------------------------------------- empty answers

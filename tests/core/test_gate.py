@@ -41,18 +41,32 @@ def test_another_target_with_room_takes_it() -> None:
 
 
 def test_who_waits_begins_when_there_is_room() -> None:
-    """The gate says when it wants to be asked, and then lets in as many as there is room for."""
+    """The gate says when it wants to be asked, and then lets in one after the other, as room comes back."""
     one = target(requests_per_min=2)
     world = World(one)
     waiters = [world.arrive(wait_s=200.0)[0] for _ in range(5)]
     assert world.gate.waiting == 3
     assert world.begun(START + 1.0) == []
     assert world.gate.wake_at(START + 60.0) == START + 60.5
-    assert world.begun(START + 60.5) == waiters[2:4]
+    assert world.begun(START + 60.5) == waiters[2:3]
+    assert world.gate.wake_at(START + 84.0) == START + 84.5
+    assert world.begun(START + 84.4) == []
+    assert world.begun(START + 84.5) == waiters[3:4]
     assert world.gate.waiting == 1
-    assert world.gate.next(START + 60.5) is None
     assert world.gate.open_to([one], Cost(), now=START + 130.0) is False
     assert world.begun(START + 130.0) == waiters[4:]
+
+
+@pytest.mark.parametrize(
+    ("other", "begun"), [({}, 11), ({"b": {"requests_per_min": 48}}, 21), ({"b": {"concurrent_max": 1}}, 48)]
+)
+def test_who_waited_does_not_begin_in_a_rush(other: dict[str, dict[str, int]], begun: int) -> None:
+    """What goes out evenly comes back so: a quarter faster than on average, unless a target has no such limit."""
+    world = World(target(requests_per_min=48), *(target(name, **limits) for name, limits in other.items()))
+    for _ in range(200):
+        world.arrive(wait_s=200.0, waiting_max=200)
+    moments = [START + 60.5 + quarter / 4.0 for quarter in range(41)]
+    assert sum(len(world.begun(now)) for now in moments) == begun
 
 
 def test_it_is_looked_every_second_and_not_in_between() -> None:
@@ -74,6 +88,7 @@ def test_the_deadline_wakes_too() -> None:
     world = World(target(concurrent_max=1))
     world.arrive()
     world.arrive(wait_s=0.4)
+    world.arrive(wait_s=0.9)
     assert world.gate.wake_at(START) == START + 0.4
 
 
@@ -235,7 +250,7 @@ def test_large_requests_are_charged_for_what_they_take() -> None:
     for _ in range(40):
         world.arrive("large", cost=Cost(0, 400), wait_s=1e6)
         world.arrive("small", cost=Cost(0, 100), wait_s=1e6)
-    turns = Counter(waiter.caller for waiter in world.begun(START + 60.5))
+    turns = Counter(waiter.caller for second in range(60) for waiter in world.begun(START + 60.5 + second))
     assert 3.0 <= turns["small"] / turns["large"] <= 5.0
 
 
@@ -315,6 +330,16 @@ def test_accounts_of_callers_are_not_kept_for_ever(monkeypatch: pytest.MonkeyPat
         world.end(waiter, one, START)
         (waiter,) = world.begun(START)
     assert len(world.gate._paid) <= 4
+
+
+def test_accounts_of_those_who_wait_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many callers there are, nobody begins anew while he waits."""
+    monkeypatch.setattr(module, "CALLERS_MAX", 3)
+    one = target(concurrent_max=1)
+    world = World(one)
+    first, _ = world.arrive("z")
+    x1, x2, y1, w1, x3, y2 = (world.arrive(caller)[0] for caller in "xxywxy")
+    assert served(world, one, first) == [x1, y1, w1, x2, y2, x3]
 
 
 def test_how_fast_others_begin_tells_how_long_it_takes() -> None:
@@ -436,6 +461,7 @@ def test_an_empty_queue_forgets() -> None:
     x, y = world.arrive("x")[0], world.arrive("y")[0]
     assert served(world, one, first) == [x, y]
     assert world.gate.wake_at(START + 1e6) == inf
+    assert not world.gate._deadlines
 
 
 def test_only_who_has_more_makes_room() -> None:

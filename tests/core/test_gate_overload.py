@@ -75,22 +75,26 @@ def test_every_request_begins_or_is_told_or_has_left(
 
 
 class Player:
-    """A provider with a quota of its own, callers that ask far too much of it, and virtual time."""
+    """A provider with a quota of its own, callers that ask far too much of it, and virtual time.
 
-    def __init__(self, quota: Quota, callers: list[str], *, rate: float, latency_s: float) -> None:
-        self.quota, self.callers, self.latency_s = quota, callers, latency_s
+    `rates` are the requests a second of each caller.
+    """
+
+    def __init__(self, quota: Quota, rates: dict[str, float], *, latency_s: float) -> None:
+        self.quota, self.rates, self.latency_s = quota, rates, latency_s
         self.one = target()
         self.world = World(self.one)
         self.draw = Random(7)
         self.events: list[tuple[float, int, Any]] = []
         self.order = count()
-        self.rate, self.alarm = rate, inf
+        self.alarm = inf
+        self.asked: Counter[str] = Counter()
         self.served: Counter[str] = Counter()
         self.refused_at: list[float] = []
         self.granted_at: list[float] = []
 
     def play(self, seconds: float) -> None:
-        for caller in self.callers:
+        for caller in self.rates:
             self.at(START + self.draw.random(), lambda now, caller=caller: self.come(caller, now))
         while self.events:
             now, _, happen = heappop(self.events)
@@ -102,8 +106,8 @@ class Player:
         heappush(self.events, (when, next(self.order), happen))
 
     def come(self, caller: str, now: float) -> None:
-        self.at(now + self.draw.expovariate(self.rate / len(self.callers)),
-                lambda then: self.come(caller, then))  # fmt: skip
+        self.asked[caller] += 1
+        self.at(now + self.draw.expovariate(self.rates[caller]), lambda then: self.come(caller, then))
         waiter = self.world.waiter(caller, wait_s=30.0, waiting_max=60, cost=Cost(400, 60))
         verdict = self.world.gate.arrive(waiter, now)
         if verdict == "go":
@@ -164,11 +168,22 @@ def test_four_times_too_much_uses_all_there_is_and_meets_no_429(
     """After a minute of learning: no 429, at least 95 % of the true limit used, equal shares for equal callers."""
     requests, tokens = (120.0, None) if unit == "requests" else (None, 120.0 * 160.0)
     quota = Quota(requests=requests, tokens=tokens, kind=kind, style=style)
-    callers = ["x", "y", "z"]
-    player = Player(quota, callers, rate=8.0, latency_s=latency_s)
+    player = Player(quota, dict.fromkeys("xyz", 8.0 / 3.0), latency_s=latency_s)
     player.play(670.0)
     learned = START + 70.0
     assert [at for at in player.refused_at if at > learned] == []
     assert sum(learned < at <= learned + 600.0 for at in player.granted_at) >= 0.95 * 120 * 10
-    shares = [player.served[caller] for caller in callers]
+    shares = player.served.values()
     assert max(shares) <= 1.1 * min(shares)
+
+
+@pytest.mark.parametrize("latency_s", [0.2, 8.0])
+def test_nobody_is_starved_by_whoever_asks_for_far_more(latency_s: float) -> None:
+    """Of four times too much, nearly all by one caller: who asks for less than an equal share gets all of it."""
+    quota = Quota(requests=120.0)
+    player = Player(quota, {"greedy": 7.2, "x": 0.4, "y": 0.4}, latency_s=latency_s)
+    player.play(670.0)
+    for modest in "xy":
+        assert player.served[modest] >= 0.9 * player.asked[modest]
+    learned = START + 70.0
+    assert sum(learned < at <= learned + 600.0 for at in player.granted_at) >= 0.95 * 120 * 10

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from core.world import UNREACHABLE, World, fail, says
+from core.story import A, Story
+from core.world import UNREACHABLE, World, fail, says, target_named
 from unbroken.core.board import Board
 from unbroken.core.breaker import State
 from unbroken.core.lineup import line_up
 from unbroken.core.strategies import Draw
-from unbroken.facts import Probed
+from unbroken.facts import AttemptAnswered, FirstContent, Probed
 from unbroken.failures import Failure, FailureKind
 from unbroken.policy import Breaking
 from unbroken.types import Request
@@ -84,3 +85,50 @@ def test_a_dead_primary_that_is_probed_costs_no_caller_anything() -> None:
     world.board.fold(Probed(world.now, first, True, 0.1))
     assert asked_first(world) == "a"
     assert share_of_first(world, 2.0) < 0.45
+
+
+def test_a_stream_that_has_begun_ends_a_rest() -> None:
+    """Nobody waits for the end of a long answer to learn that its provider is back; a slow beginning is no proof."""
+    for seconds, state in ((0.2, State.RAMPING), (60.0, State.HALF_OPEN)):
+        story = Story(default=BREAKING)
+        for _ in range(20):
+            story.answers(after_s=0.2)
+        story.opens_breaker()
+        story.now += BREAKING.open_s
+        story.goes()
+        assert story.state(A.model_scope) is State.HALF_OPEN
+        story.now += seconds
+        story.board.fold(FirstContent(story.now, "f", 1, A, seconds))
+        assert story.state(A.model_scope) is state
+
+
+def test_a_rest_that_nobody_asked_for_may_be_looked_into() -> None:
+    """A key that was refused may be good again: it is looked at, seldom, and one answer ends its rest."""
+    story = Story(default=BREAKING)
+    story.fails(FailureKind.AUTH)
+    assert not story.board.may_look(A, story.now + 9)
+    story.now += 10
+    assert story.obstacle() is not None
+    assert story.board.may_look(A, story.now)
+    story.fails(FailureKind.AUTH)
+    assert not story.board.may_look(A, story.now + 9)
+    story.now += 10
+    story.answers()
+    assert story.obstacle() is None
+
+
+def test_a_rest_that_was_asked_for_is_kept() -> None:
+    """Whoever says when to come back is believed, and a limit is not asked about; what began before says nothing."""
+    hinted, limited, late = Story(default=BREAKING), Story(default=BREAKING), Story(default=BREAKING)
+    hinted.fails(FailureKind.AUTH, retry_after_s=60.0)
+    limited.fails(FailureKind.RATE_LIMIT)
+    for story in (hinted, limited):
+        assert not story.board.may_look(A, story.now + 12)
+    hinted.now += 12
+    hinted.answers()
+    assert hinted.obstacle() is not None
+    late.goes()
+    late.fails(FailureKind.AUTH, target_named("p/m#1"))
+    late.now += 1
+    late.board.fold(AttemptAnswered(late.now, "f", 1, A, 2.0, 2.0, True))
+    assert late.obstacle() is not None

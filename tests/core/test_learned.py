@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import replace
-from math import exp
+from math import exp, log, sqrt
 
 import pytest
 from hypothesis import given
@@ -10,8 +9,9 @@ from hypothesis import strategies as st
 from core.world import target_named
 from unbroken.core import learned
 from unbroken.core.learned import Scout
-from unbroken.core.measures import News
+from unbroken.core.typical import News
 from unbroken.facts import Decided
+from unbroken.records import replace
 
 NAMES = ["a", "b", "c"]
 TARGETS = {name: target_named(name) for name in NAMES}
@@ -44,12 +44,10 @@ def test_what_is_known_fades_with_requests() -> None:
     assert scout.known("c") == 0.0
 
 
-def test_trust_grows_with_what_is_known() -> None:
-    """Half after one request, nearly all after thirty, and no more is remembered."""
-    assert asked("b", 1).trust("b") == pytest.approx(0.5)
-    assert asked("a", 500).known("a") == learned.ASKS_MAX
-    assert asked("a", 500).trust("a") == pytest.approx(30 / 31)
-    assert Scout().trust("a") == 0.0
+def test_not_more_is_remembered_than_needed() -> None:
+    """Whoever was asked five hundred times is as well known as after a hundred."""
+    assert asked("a", 500).known("a") == 30.0
+    assert Scout().known("a") == 0.0
 
 
 def test_every_request_saves_a_share_of_a_look() -> None:
@@ -155,9 +153,50 @@ def test_one_who_seems_to_be_better_is_looked_at_again() -> None:
     scout.told("b", News.BETTER)
     assert scout.known("b") == 0.0
     assert scout.purse > 1.0
+    spent(scout).told("b", News.BETTER)
+    assert scout.affords(1.0), "on credit"
     scout = spent(asked("a", 200))
     scout.told("a", News.BETTER)
     assert scout.purse == 0.0
     assert scout.known("a") == learned.ASKS_MAX
     scout.told("a", News.CHANGED)
     assert scout.known("a") == learned.ASKS_MAX
+
+
+def test_when_a_change_is_heard_of() -> None:
+    """The first within two hundred requests is too early, as is any other; then four looks are given."""
+    scout = spent(asked("a", 199))
+    scout.told("a", News.CHANGED)
+    assert scout.purse == 0.0
+    scout.decided(decided("a", share=0.0))
+    scout.told("a", News.CHANGED)
+    assert scout.purse == 4.0
+    for _ in range(199):
+        scout.decided(decided("a", share=0.0))
+    scout.told("a", News.CHANGED)
+    assert scout.purse == 4.0
+    scout.decided(decided("a", share=0.0))
+    scout.told("a", News.CHANGED)
+    assert scout.purse == 8.0
+
+
+@pytest.mark.parametrize(("times", "known"), [(4, 0.0), (5, 4.8374)])
+def test_who_is_seldom_asked_is_looked_at_for_any_news(times: int, known: float) -> None:
+    """Whoever was asked more than four times of late will show it anyway."""
+    for news in (News.BETTER, News.CHANGED):
+        scout = spent(asked("b", times))
+        scout.told("b", news)
+        assert scout.known("b") == pytest.approx(known, abs=0.001)
+        assert scout.purse == (1.0 if known == 0.0 and news is News.BETTER else 0.0)
+
+
+@pytest.mark.parametrize("requests", [3, 40, 300])
+def test_a_look_is_worth_what_the_unknown_may_be_better(requests: int) -> None:
+    """The leader's bound against each other's: the fewer requests are remembered of somebody the lower it is."""
+    scout = asked("a", requests)
+    scout.decided(decided("b", share=0.0))
+    certain = log(1.0 + min(scout.requests + 1.0, 60.0))
+    hoped = [learned.SPREAD * sqrt(certain / (scout.known(name) + learned.UNKNOWN)) for name in "ab"]
+    edge = hoped[1] - hoped[0]
+    assert scout.look(["a", "b"], [0.0, edge - 1e-6], leader=0) == 1
+    assert scout.look(["a", "b"], [0.0, edge + 1e-6], leader=0) is None

@@ -10,7 +10,7 @@ import pytest
 
 from unbroken.core import limits as module
 from unbroken.core.board import Board
-from unbroken.core.limits import Cost, Limits, cost_of
+from unbroken.core.limits import Cost, Limits, Pool, cost_of
 from unbroken.core.lineup import line_up
 from unbroken.core.strategies import Draw
 from unbroken.facts import (
@@ -225,15 +225,15 @@ def test_a_providers_limits_hold_for_all_models_of_a_key() -> None:
     assert world.full(other) is not None
 
 
-def test_a_target_that_nobody_announced_brings_its_own_allowance() -> None:
-    """`provider/model` by name has the provider's limits too, and the first word on a scope counts."""
-    world = World(target("a/m", limits=Allowance(requests_per_min=1)))
-    again = target("a/m", limits=Allowance(requests_per_min=5))
-    new = target("b/m", key_limits=Allowance(requests_per_min=1))
+def test_the_first_word_on_a_scope_counts() -> None:
+    """A key's limits hold for whatever model is asked for with it, and a target's are those it was announced with."""
+    one = Allowance(requests_per_min=1)
+    world = World(target("a/m", limits=one), target("b/", key_limits=one))
+    again, named = target("a/m", limits=Allowance(requests_per_min=5)), target("b/named")
     world.start(again)
-    world.start(new)
+    world.start(named)
     assert world.full(again) is not None
-    assert world.full(new) is not None
+    assert world.full(named) is not None
 
 
 def test_a_limit_is_learned_from_what_is_told() -> None:
@@ -249,6 +249,18 @@ def test_a_limit_is_learned_from_what_is_told() -> None:
         assert world.full(one) is None
         world.start(one)
     assert world.full(one) is not None
+
+
+def test_the_smaller_of_what_is_configured_and_told_counts() -> None:
+    """An operator may want less than the provider gives; more than it gives there is not."""
+    for told, room in ((30.0, 2), (1.0, 1)):
+        one = allowed(requests_per_min=2)
+        world = World(one)
+        world.tell(one, reading(limit=told, remaining=told))
+        for _ in range(room):
+            assert world.full(one) is None
+            world.start(one)
+        assert world.full(one) is not None
 
 
 def test_headers_are_not_read_all_the_time_while_much_is_left() -> None:
@@ -306,6 +318,16 @@ def test_streams_are_timed_to_their_first_word(stream: bool) -> None:
         first_s, total_s = (1.0, 1.0) if turn < 200 else (1.0, 30.0)
         world.limits.fold(AttemptAnswered(NOW, "f", number, one, first_s, total_s, stream, None))
     assert (world.limits.place(one).model.limit == inf) == stream
+
+
+def test_room_is_spread_over_a_minute_and_not_over_a_day() -> None:
+    """Requests are as far apart as the scarcest limit of a minute has it; what is only set aside does not count."""
+    limits = World(one := allowed(requests_per_min=60, tokens_per_min=3_000, requests_per_day=10)).limits
+    assert limits.gap_s(one, Cost(0, 10)) == 1.0
+    assert limits.gap_s(one, Cost(0, 100)) == 2.0
+    assert limits.gap_s(one, Cost(0, 100_000)) == limits.gap_s(one, Cost()) == 8.0
+    assert limits.gap_s(one, Cost(400, 0, writes=False)) == 2.0
+    assert limits.gap_s(target("b/m"), Cost()) == 0.0
 
 
 def test_a_larger_share_is_charged_more() -> None:
@@ -445,3 +467,131 @@ def test_a_new_configuration_keeps_what_was_spent() -> None:
     assert world.full(one) is not None
     world.limits.follow([allowed(requests_per_min=5)])
     assert world.full(one) is None
+
+
+def test_a_new_configuration_may_allow_what_was_not_limited() -> None:
+    """A key that had no allowance has one now, and as many at once; what an operator wants is listed by scope."""
+    one = target()
+    world = World()
+    number = world.start(one)
+    assert list(world.limits.configured()) == []
+    world.limits.follow([target(limits=Allowance(concurrent_max=1), key_limits=Allowance(requests_per_min=1))])
+    assert world.full(one) == "1 of 1 requests are under way"
+    assert [(scope, list(dict(pool.configured))) for scope, pool in world.limits.configured()] == [
+        (one.quota_scope, []),
+        (one.key_scope, ["requests in 60 s"]),
+    ]
+    world.answer(one, number)
+    assert world.full(one) is None
+    number = world.start(one)
+    assert world.full(one) == "1 of 1 requests are under way"
+    world.answer(one, number)
+    assert world.full(one) == "its limit of 1 requests in 60 s is reached", "the key's"
+
+
+def test_places_are_shared_as_far_as_they_were_lent() -> None:
+    """Others run requests with the same key: as many whole places as were lent are ours, and never more than all."""
+    one = allowed(concurrent_max=4)
+    world = World(one)
+    (pool,) = world.limits.place(one).pools
+    pool.lend(1.9)
+    assert world.full(one) is None
+    world.start(one)
+    assert world.full(one) == "1 of 4 requests are under way"
+    pool.lend(9.0)
+    assert pool.at_once == 4
+    free = Pool(Allowance(requests_per_min=1))
+    free.lend(1.0)
+    assert free.at_once is None
+
+
+def test_what_a_provider_told_is_not_what_an_operator_wants() -> None:
+    """Meters that come of a provider's words are none of the configured ones, and stay when those change."""
+    one = allowed(requests_per_min=5)
+    world = World(one)
+    world.tell(one, reading("tokens", 100.0, 50.0))
+    (pool,) = world.limits.place(one).pools
+    assert list(dict(pool.configured)) == ["requests in 60 s"]
+    world.limits.follow([])
+    assert list(pool.meters) == ["tokens"]
+    assert list(dict(pool.configured)) == []
+
+
+def test_ten_thousand_targets_are_kept_account_of() -> None:
+    """With the next one everything is learned anew: what was spent, and what a model stands."""
+    world = World()
+    first = target("0/m")
+    place = world.limits.place(first)
+    place.model.started()
+    for number in range(1, 10_000):
+        world.limits.place(Target(name=str(number), provider="0", model="m"))
+    assert world.limits.place(first) is place
+    world.limits.place(target("one/more"))
+    fresh = world.limits.place(first)
+    assert fresh.pools[0] is not place.pools[0]
+    assert fresh.model.in_flight == 0
+
+
+def test_whoever_is_barred_is_so_until_there_is_room() -> None:
+    """As of the last look at it."""
+    one = allowed(requests_per_min=1)
+    world = World(one)
+    assert world.limits.listens(one, 0.0)
+    world.start(one)
+    assert world.full(one) is not None
+    assert world.limits.barred(one)
+    assert world.full(one, now=NOW + 60.5) is None
+    assert not world.limits.barred(one)
+    told = target("b/m")
+    world.tell(told, reading(remaining=0.0, reset_s=30.0))
+    for later_s in (29.9, 30.0):
+        full = world.full(told, now=NOW + later_s)
+        assert world.limits.barred(told) is (full is not None) is (later_s < 30.0)
+
+
+def test_when_there_is_room_depends_on_what_is_wanted() -> None:
+    """For a small request at once, for a large one later."""
+    one = allowed(tokens_per_min=1_000)
+    world = World(one)
+    world.start(one, Cost(0, 500))
+    assert world.limits.free_at(one, NOW) == NOW
+    assert world.limits.free_at(one, NOW, cost=Cost(0, 900)) == NOW + 60.5
+
+
+def test_what_a_provider_tells_is_of_its_model() -> None:
+    """A limit in the headers is the key's share of that model, not all that the key may do."""
+    one = target(key_limits=Allowance(requests_per_min=100))
+    world = World(one)
+    world.tell(one, reading("tokens", 2.0, None))
+    quota, key = world.limits.place(one).pools
+    assert (list(quota.meters), list(key.meters)) == (["tokens"], ["requests in 60 s"])
+    assert world.limits.listens(one, NOW), "nothing is known to be left"
+    world.tell(one, reading("tokens", 2.0, 0.0))
+    assert world.limits.listens(one, NOW)
+    world.tell(one, reading("tokens", 2.0, 1.0))
+    assert not world.limits.listens(one, NOW + 0.0999)
+    assert world.limits.listens(one, NOW + 0.1001)
+
+
+def test_a_429_that_one_of_two_limits_explains_is_no_overload() -> None:
+    """The key is at its limit although its share of the model is not."""
+    one = target(key_limits=Allowance(requests_per_min=1))
+    world = World(one)
+    number = world.start(one)
+    world.fail(one, number, FailureKind.RATE_LIMIT)
+    assert world.limits.place(one).model.limit == inf
+    free = target("b/m", key_limits=Allowance(requests_per_min=2))
+    other = World(free)
+    other.fail(free, other.start(free), FailureKind.RATE_LIMIT)
+    assert other.limits.place(free).model.limit == 1.0
+
+
+def test_of_a_limit_without_a_window_only_the_reset_is_known() -> None:
+    """What is left counts until then, and what we spend ourselves is not counted at all."""
+    one = target()
+    world = World()
+    world.tell(one, reading(remaining=1.0, window_s=0.0, reset_s=30.0))
+    (meter,) = world.limits.place(one).pools[0].meters.values()
+    world.start(one)
+    assert meter.room(NOW + 29.9) == 0.0
+    assert meter.room(NOW + 30.0) == inf

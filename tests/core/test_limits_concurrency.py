@@ -102,6 +102,14 @@ def test_answers_that_get_slow_under_load_limit_it(stream: bool) -> None:
     assert not one.has_room
 
 
+def test_the_fast_get_slow_too() -> None:
+    """Half a second is much for a model that answers in a hundredth."""
+    one = busy(20)
+    settle(one, 0.01, times=400)
+    settle(one, 0.5, times=60)
+    assert one.limit < 21.0
+
+
 def test_a_few_under_way_are_never_the_cause() -> None:
     """Who asks three at a time is not what makes a model slow."""
     one = busy(2)
@@ -140,11 +148,13 @@ def test_what_stays_slow_is_the_new_usual() -> None:
     assert one.limit > 2 * narrow
 
 
-def test_the_limit_follows_the_ratio_of_what_is_usual_to_what_is_now() -> None:
+@pytest.mark.parametrize("stream", [True, False])
+def test_the_limit_follows_the_ratio_of_what_is_usual_to_what_is_now(stream: bool) -> None:
     """What is usual is an average over 600 answers and what is now over 40, of logarithms."""
     one, usual, now = busy(9), 0.0, 0.0
-    for seen, seconds in enumerate([1.0] * 900 + [8.0] * 40, start=1):
-        settle(one, seconds, times=1)
+    settle(one, 9.0, times=30, stream=not stream)  # which are another matter
+    for seen, seconds in enumerate([2.0] * 620 + [16.0] * 40, start=1):
+        settle(one, seconds, times=1, stream=stream)
         usual += (log(seconds) - usual) / min(600, seen)
         now += (log(seconds) - now) / min(40, seen)
         if one.limit != inf:
@@ -169,13 +179,36 @@ def test_a_limit_that_is_half_reached_grows() -> None:
 
 
 def test_the_limit_never_shrinks_to_less_than_half_by_times_alone() -> None:
-    """However slow it gets, one look halves at most what is under way."""
-    one = busy(20)
+    """However slow it has become, one look at the times halves at most what is under way."""
+    one = busy(2)
     settle(one, 1.0, times=400)
-    one.started()
-    for _ in range(2000):
-        one.answered(START, 10_000.0, stream=False)
-        if one.limit != inf:
-            break
+    settle(one, 10_000.0, times=20)  # with too few under way to be the cause
+    assert one.limit == inf
+    for _ in range(18):
         one.started()
-    assert one.limit >= 10.5
+    one.answered(START, 10_000.0, stream=False)
+    assert one.limit == 10.0
+
+
+def test_slow_answers_are_trouble_too() -> None:
+    """A limit that nobody reaches stays for a minute after the last answer that was too slow."""
+    one = busy(2)
+    settle(one, 1.0, times=400)
+    settle(one, 20.0, times=100)
+    for _ in range(20):
+        one.started()
+    one.overloaded(START, START)
+    for _ in range(19):
+        one.dropped()
+    settle(one, 0.001, times=200, now=START + 50.0)  # the first of them do not outweigh the slow ones yet
+    settle(one, 0.001, times=1, now=START + 109.9)
+    assert one.limit < inf
+    settle(one, 0.001, times=1, now=START + 110.0)
+    assert one.limit == inf
+
+
+def test_an_answer_may_take_no_time() -> None:
+    """Where the clock has not moved at all, that is very fast, and no error."""
+    one = busy(1)
+    one.answered(START, 0.0, stream=True)
+    assert one.limit == inf

@@ -3,11 +3,12 @@ from __future__ import annotations
 import pytest
 
 from core.world import START, World, fail, says
+from unbroken.core.limits import Limits
 from unbroken.core.lineup import Lineup, incapable, line_up, roomier
-from unbroken.core.strategies import Draw
+from unbroken.core.strategies import STRATEGIES, Choice, Draw
 from unbroken.facts import Decided
 from unbroken.failures import FailureKind
-from unbroken.types import Request, Task
+from unbroken.types import Allowance, Request, Target, Task
 
 
 def lined_up(world: World, **request: object) -> Lineup:
@@ -198,3 +199,42 @@ def test_only_a_larger_window_or_another_model_has_more_room(
     world.change("a", context_tokens=mine)
     world.change("b", context_tokens=other, **({"model": "a"} if same_model else {}))
     assert roomier(world.target("a"), world.target("b")) is roomy
+
+
+@pytest.mark.parametrize("look", ["b", "c"])
+def test_who_is_looked_at_comes_first_and_once(monkeypatch: pytest.MonkeyPatch, look: str) -> None:
+    """Somebody who is well, or one who rests: then he rests no longer."""
+    world = World("a b c d")
+    for name in "cd":
+        world.force(name, open=True)
+
+    def looks(candidates: list[Target], view: object) -> Choice:
+        return Choice(list(candidates), look=world.target(look), price=2.0, hedge_s=0.5)
+
+    monkeypatch.setitem(STRATEGIES, "priority", looks)
+    lineup = lined_up(world)
+    assert (names(lineup.order), names(lineup.resting)) == (("b a", "c d") if look == "b" else ("c a b", "d"))
+    assert (lineup.width, lineup.hedge_s, lineup.price) == (1, 0.5, 2.0)
+
+
+def test_a_request_is_measured_against_limits_as_large_as_it_is() -> None:
+    """Where there are limits: a long prompt may find no room where a short one does."""
+    world = World("a b")
+    world.change("a", limits=Allowance(tokens_per_min=1_000))
+    world.board.limits = limits = Limits(world.route.targets)
+    limits.place(world.target("a")).pools[0].meters["tokens in 60 s"].spend(500.0, world.now)
+    assert names(lined_up(world, prompt_chars=4, max_tokens=1).order) == "a b"
+    assert names(lined_up(world, prompt_chars=3_600, max_tokens=1).order) == "b"
+
+
+def test_what_is_certainly_too_long_begins_at_a_thousand_characters() -> None:
+    """Less is not even measured."""
+    world = World("a")
+    world.change("a", context_tokens=10)
+    assert lined_up(world, prompt_chars=999).unfit == ()
+    assert names(lined_up(world, prompt_chars=1_000).unfit) == "a"
+
+
+def test_a_lineup_is_of_one_at_a_time_unless_it_says_so() -> None:
+    """With nobody who rests, is unfit or costs anything."""
+    assert Lineup(()) == Lineup((), 1, (), (), None, 0.0)

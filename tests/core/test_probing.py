@@ -133,7 +133,7 @@ def test_nothing_goes_out_before_its_time() -> None:
 
 def test_the_least_distance_is_a_breakers_first_rest() -> None:
     """A probe for each opening of a breaker, and no more."""
-    assert APART_S == Breaking().open_s
+    assert APART_S == Breaking().open_s == 5.0
 
 
 def test_every_key_is_asked_in_turn() -> None:

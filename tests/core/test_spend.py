@@ -162,6 +162,20 @@ def test_at_midnight_everybody_begins_anew() -> None:
     assert world.gone == [(2.0, 0.0)]
 
 
+@pytest.mark.parametrize(("days_back", "spent_usd"), [(1, 3.0), (2, 0.0)])
+def test_a_clock_that_is_set_back_over_midnight_gives_nobody_a_second_day(days_back: int, spent_usd: float) -> None:
+    """What was spent in a day, or in a month, stays spent; further back, the clock was wrong and all begins anew."""
+    wall, first_of_november = [NOON], NOON + 28 * DAY_S
+    spending = Spending([limit(usd_per_month=20.0)], wall=lambda: wall[0])
+    (account,) = spending.accounts
+    wall[0] = first_of_november
+    spent = {"all": 3.0}
+    spending.restore({"day": spending.day, "spent_usd": spent, "month": spending.month, "month_usd": spent})
+    wall[0] -= days_back * DAY_S
+    spending.over("chat", "k", usd=1.0)
+    assert account.spent_usd == account.month_usd == spent_usd
+
+
 def test_a_day_turns_whoever_looks_first() -> None:
     """A snapshot or an answer after midnight begins a new day as a question does."""
     looked, charged = World(limit()), World(limit())
@@ -170,7 +184,7 @@ def test_a_day_turns_whoever_looks_first() -> None:
         world.answer(Usage(input_tokens=5_000_000), 1)
         world.start(2)
         world.wall.advance(DAY_S)
-    assert looked.spending.snapshot() == {"day": 20_001, "spent_usd": {"all": 0.0}}
+    assert looked.spending.snapshot()["spent_usd"] == {"all": 0.0}
     charged.answer(Usage(input_tokens=1_000_000), 2)
     assert charged.gone == [(1.0, 0.0)]
 
@@ -181,7 +195,7 @@ def test_accounts_can_be_kept_elsewhere() -> None:
     world.start()
     world.answer(Usage(input_tokens=3_000_000))
     snapshot = world.spending.snapshot()
-    assert snapshot == {"day": 20_000, "spent_usd": {"a": 3.0, "b": 0.0}}
+    assert (snapshot["day"], snapshot["spent_usd"]) == (20_000, {"a": 3.0, "b": 0.0})
     other.start()
     other.answer(Usage(input_tokens=1_000_000))
     other.spending.restore(snapshot)
@@ -222,3 +236,91 @@ def test_new_budgets_go_on_with_what_was_spent() -> None:
     assert [(a.limit.name, a.limit.usd_per_day) for a in world.spending.accounts] == [("c", 10.0), ("a", 3.0)]
     assert world.gone == [(0.0, 0.0), (3.0, 0.0)]
     assert [a.limit.name for a in world.spending.over("chat", "k", usd=0.0)] == ["a"]
+
+
+def test_a_month_is_kept_beside_its_days() -> None:
+    """What a day leaves the month may not: it ends with the calendar's month, and is told to come back then."""
+    world = World(limit(usd=10.0, usd_per_month=15.0))  # noon of 4 October 2024
+    for _ in range(2):
+        world.start()
+        world.answer(Usage(input_tokens=7_000_000))
+        world.wall.advance(DAY_S)
+    (account,) = world.spending.accounts
+    assert (account.monthly, account.most_usd, account.gone_usd) == (True, 15.0, 14.0)
+    assert [world.spending.over("chat", "k", usd=usd) for usd in (1.0, 1.1)] == [[], [account]]
+    back_s = world.spending.back_s(account)
+    assert back_s == 25.5 * DAY_S
+    world.wall.advance(back_s)
+    assert world.spending.over("chat", "k", usd=10.0) == []
+    assert (account.monthly, world.spending.back_s(account)) == (False, DAY_S)
+
+
+def test_a_month_is_kept_elsewhere_too() -> None:
+    """A snapshot of this month is taken up on another day of it, without what was spent on its own day."""
+    world, other = World(limit(usd_per_month=50.0)), World(limit(usd_per_month=50.0))
+    world.start()
+    world.answer(Usage(input_tokens=3_000_000))
+    snapshot = world.spending.snapshot()
+    other.wall.advance(DAY_S)
+    other.spending.restore(snapshot)
+    (account,) = other.spending.accounts
+    assert (account.spent_usd, account.month_usd) == (0.0, 3.0)
+    other.wall.advance(40 * DAY_S)
+    other.spending.restore(snapshot)
+    assert account.month_usd == 0.0
+
+
+def test_a_budget_that_others_share_is_ours_as_far_as_it_was_lent() -> None:
+    """Of the day and of the month only a part may be spent here; midnight forgets what others spent."""
+    world = World(limit(usd=10.0, usd_per_month=100.0))
+    (account,) = world.spending.accounts
+    assert account.left_usd == 10.0
+    account.share_day(4.0, 2.5)
+    assert (account.left_usd, account.elsewhere_usd) == (4.0, 2.5)
+    world.start()
+    assert account.left_usd == pytest.approx(4.0 - 1.004)
+    world.answer(Usage(input_tokens=1_000_000))
+    assert account.left_usd == pytest.approx(3.0)
+    account.share_month(3.5, 7.0)
+    assert account.left_usd == pytest.approx(2.5)
+    assert not account.affords(2.6)
+    account.share_day(20.0, 0.0)
+    account.share_month(200.0, 0.0)
+    assert account.left_usd == pytest.approx(9.0), "no more than there is"
+    account.share_day(20.0, 2.5)
+    world.wall.advance(DAY_S)
+    assert world.spending.over("chat", "k", usd=1.0) == []
+    assert account.elsewhere_usd == 0.0
+
+
+def test_days_and_months_are_counted_from_1970() -> None:
+    """Both turn at midnight UTC, whoever looks first; December is followed by January."""
+    world = World(limit(usd_per_month=50.0))  # noon of 4 October 2024
+    assert (world.spending.day, world.spending.month) == (20_000, 54 * 12 + 9)
+    world.wall.advance(DAY_S / 2)
+    assert (world.spending.day, world.spending.month) == (20_001, 54 * 12 + 9)
+    world.wall.advance(27 * DAY_S)
+    assert (world.spending.month, world.spending.month_resets_s) == (54 * 12 + 10, 30 * DAY_S)
+    world.wall.advance(59 * DAY_S)  # noon of 30 December
+    assert world.spending.month_resets_s == 2 * DAY_S
+    world.wall.advance(2 * DAY_S)
+    assert (world.spending.month, world.spending.month_resets_s) == (55 * 12, 31 * DAY_S)
+
+
+def test_a_month_that_is_gone_stops_whatever_the_day_leaves() -> None:
+    """The smaller of the two is told as what there is; what is under way is held against both."""
+    world = World(limit(usd=10.0, usd_per_month=12.0))
+    (account,) = world.spending.accounts
+    assert (account.monthly, account.most_usd, account.left_usd) == (False, 10.0, 10.0)
+    world.start()
+    world.answer(Usage(input_tokens=9_000_000))
+    world.wall.advance(DAY_S)
+    assert world.spending.over("chat", "k", usd=3.1) == [account]
+    world.start()
+    assert account.monthly
+    assert [account.gone_usd, account.left_usd] == pytest.approx([10.004, 1.996])
+    even = World(limit(usd=10.0, usd_per_month=20.0))
+    even.start()
+    even.answer(Usage(input_tokens=6_000_000))
+    assert not even.spending.accounts[0].monthly, "four are left of the day, fourteen of the month"
+    assert World(limit(usd=10.0, usd_per_month=10.0)).spending.accounts[0].monthly, "of equals, the longer one"

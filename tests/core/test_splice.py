@@ -151,6 +151,58 @@ def test_whoever_takes_up_the_anchor_is_joined_anywhere(at: int, preface: str, d
     assert spliced(Mode.ASK, seen, *pieces_of(preface + TRUTH[start:], data)) == TRUTH
 
 
+@pytest.mark.parametrize(
+    ("again", "whole"), [(12, "abcdefghijklmnop, and on"), (11, "abcdefghijklmnopfghijklmnop, and on")]
+)
+def test_twelve_characters_are_no_coincidence(again: int, whole: str) -> None:
+    """Fewer that repeat the end may be meant."""
+    seen = "abcdefghijklmnop"
+    assert spliced(Mode.PREFIX, seen, seen[-again:] + ", and on") == whole
+
+
+@pytest.mark.parametrize(("preface_chars", "joins"), [(399, True), (400, True), (401, False)])
+def test_a_preface_has_four_hundred_characters_at_most(preface_chars: int, joins: bool) -> None:
+    """Whoever talks for longer before he takes up the anchor talks of something else."""
+    seen = "It was the last of many days at sea."
+    answer = spliced(Mode.ASK, seen, "." * preface_chars + seen + " Then")
+    assert (answer == seen + " Then") is joins
+    assert isinstance(answer, Failure) is not joins
+
+
+def test_what_is_foreign_is_known_by_its_length() -> None:
+    """As soon as there is no place left for the anchor, and for the white space that was shown behind it."""
+    for gap in ("", "\n\n"):
+        seen = "It was the last of many days at sea." + gap
+        anchor = anchor_of(seen)
+        assert fed_until_failure(Mode.ASK, seen, "." * 600) == 400 + len(anchor) + len(gap) + 1
+
+
+@pytest.mark.parametrize(("blanks", "joins"), [(8, True), (9, False)])
+def test_few_blanks_may_precede_a_short_beginning(blanks: int, joins: bool) -> None:
+    """An anchor of a few characters stands at the start, or nearly."""
+    assert (spliced(Mode.ASK, "Yes", "\n" * blanks + "Yes, but") == "Yes, but") is joins
+
+
+@pytest.mark.parametrize(("seen", "joins"), [("abcdefghijkl", True), ("abcdefghijk", False)])
+def test_twelve_characters_are_found_among_other_words(seen: str, joins: bool) -> None:
+    """A shorter beginning is not."""
+    assert (spliced(Mode.ASK, seen, "Of course: ", seen, " and so on") == seen + " and so on") is joins
+
+
+def test_a_paragraph_that_was_shown_is_not_shown_again() -> None:
+    """However its line breaks come; a last one alone is the answer's own."""
+    assert spliced(Mode.PREFIX, "One\n\n", "\n", "\nTwo") == "One\n\nTwo"
+    assert spliced(Mode.PREFIX, "One\n\n", "\n") == "One\n\n\n"
+
+
+def test_what_is_said_again_may_have_been_four_hundred_characters() -> None:
+    """Longer repetitions are found by their beginning only where that is the whole answer."""
+    seen = "".join(f"{number:03} " for number in range(300))
+    for size, joined in ((400, True), (404, False)):
+        answer = spliced(Mode.PREFIX, seen, seen[-size:] + "end")
+        assert (answer == seen + "end") is joined
+
+
 @pytest.mark.parametrize("after", ["the end", " the end", "\nthe end"])
 def test_white_space_around_the_joint_is_not_doubled(after: str) -> None:
     """What was shown ended in a blank: the rest begins with its word, whatever white space precedes it."""

@@ -18,7 +18,7 @@ from unbroken.facts import AttemptFailed, Decided
 from unbroken.failures import Failure, FailureKind
 from unbroken.policy import Hedging, Policy, Route
 from unbroken.price import Price
-from unbroken.types import Request, Target
+from unbroken.types import Request, Target, Usage
 
 ABC = [target_named(name) for name in "abc"]
 STREAM = Request(model="auto", stream=True, prompt_chars=400)
@@ -249,6 +249,20 @@ def test_best_takes_the_less_busy_of_equals() -> None:
 
 
 @pytest.mark.parametrize("strategy", LOOKING)
+def test_one_lucky_answer_is_no_reason_to_leave(strategy: str) -> None:
+    """Whoever leads has shown it often; a rival who was a tenth faster once has to be so again."""
+    board = without_savings(experienced({"a": 1.0, "b": 1.0}, times=0))
+    usage = Usage(output_tokens=100)
+    for number in range(50):
+        said(board, ABC[0], 1.0, rest_s=1.0, usage=usage, flight=f"a{number}")
+    said(board, ABC[1], 0.9, rest_s=0.9, usage=usage, flight="b")
+    assert order(strategy, ABC[:2], view(board)) == "a b"
+    for number in range(50):
+        said(board, ABC[1], 0.9, rest_s=0.9, usage=usage, flight=f"b{number}")
+    assert order(strategy, ABC[:2], view(board)) == "b a"
+
+
+@pytest.mark.parametrize("strategy", LOOKING)
 def test_a_look_is_paid_for_and_the_best_follows_soon(strategy: str) -> None:
     """Who is looked at stands beside the order; half again the best one's time later the best is asked too."""
     board = led_by(experienced({"a": 2.0, "b": 0.5, "c": 2.0}), ABC[1])
@@ -256,7 +270,7 @@ def test_a_look_is_paid_for_and_the_best_follows_soon(strategy: str) -> None:
     assert choice.look is ABC[0]
     assert choice.order[0].name == "b"
     assert choice.hedge_s == pytest.approx(0.75, rel=0.05)
-    assert choice.price == 1.0
+    assert choice.price == 1.5, "it is likely to be late, and then the best one is asked as well"
     assert chosen(strategy, ABC, view(without_savings(board))) == Choice(choice.order)
 
 

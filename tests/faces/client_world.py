@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from functools import wraps
-from typing import Any, ParamSpec
+from typing import Any
 
 from unbroken import Unbroken
 from unbroken.testing import FakeProvider, Trouble
@@ -15,19 +14,6 @@ from unbroken.testing import FakeProvider, Trouble
 PRICE = {"input_usd": 1.0, "output_usd": 2.0}
 LIMITS = {"deadlines": {"connect_s": 5, "first_content_s": 8, "total_s": 60, "gap_s": 2}}
 """Far above what a slow machine needs, so that silence is noticed and work is not cut off."""
-
-
-Given = ParamSpec("Given")
-
-
-def in_loop(test: Callable[Given, Coroutine[Any, Any, None]]) -> Callable[Given, None]:
-    """A test that runs in an event loop of its own."""
-
-    @wraps(test)
-    def run(*args: Given.args, **kwargs: Given.kwargs) -> None:
-        asyncio.run(test(*args, **kwargs))
-
-    return run
 
 
 def section(fake: FakeProvider, **more: Any) -> dict[str, Any]:

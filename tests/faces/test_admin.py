@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from faces.admin_world import ADMIN_KEY, CALLER_KEY, over, site
-from faces.client_world import in_loop
+from loops import in_loop
 from unbroken.config import ConfigError, load
 from unbroken.faces.admin.words import Veil
 from unbroken.faces.cli.remote import Unanswered
@@ -82,6 +83,8 @@ async def test_what_is_not_there_is_said_in_json(tmp_path: Path) -> None:
         ("POST", "/admin/routes/m/strategy", b'{"strategy": "luck"}', 404, "priority"),
         ("POST", "/admin/routes/x/strategy", b'{"strategy": "best"}', 404, "auto"),
         ("GET", "/admin/requests?limit=x", b"", 400, "limit"),
+        ("GET", "/admin/requests?since=nan", b"", 400, "since"),
+        ("GET", "/admin/requests?since=1e300", b"", 400, "since"),
         ("GET", "/admin/requests/req_0", b"", 404, "req_0"),
     )
     async with site(tmp_path) as here:
@@ -166,6 +169,27 @@ async def test_a_ledger_is_asked_where_there_is_one(tmp_path: Path) -> None:
                 with pytest.raises(Unanswered, match="nothing is known"):
                     await life.get("requests", "req_never")
         assert len(records) == 2
+
+
+@in_loop
+async def test_where_the_ledger_cannot_be_asked_memory_is(tmp_path: Path) -> None:
+    """A database that is broken keeps nobody from the latest records, and what is wrong with it is said."""
+    pytest.importorskip("sqlalchemy")
+    async with site(tmp_path) as here:
+        kept = {"url": str(tmp_path / "ledger.db"), "flush_s": 0.1}
+        here.rewrite(lambda values: values.update(ledger=kept))
+        async with over(load(here.file, {}), here.file) as life:
+            await life.chat()
+            while (await life.get("status"))["sinks"]["ledger"]["written"] < 1:
+                pass
+            with sqlite3.connect(tmp_path / "ledger.db") as database:
+                database.execute("DROP TABLE requests")
+            database.close()
+            listed = await life.get("requests")
+            assert [one["route"] for one in listed["requests"]] == ["m"] and "no such table" in listed["problem"]
+            assert (await life.get("requests", listed["requests"][0]["id"]))["outcome"] == "answered"
+            with pytest.raises(Unanswered, match=r"nothing is known.*the ledger cannot be asked: no such table"):
+                await life.get("requests", "req_never")
 
 
 # --------------------------------------------------------------------------------- what is done

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from faces.admin_world import ADMIN_KEY, PATIENCE_S, Site, site
-from faces.client_world import in_loop
+from loops import in_loop
 from unbroken.chronicle import Chronicle
 from unbroken.core.health import Condition
 from unbroken.faces.admin.events import READERS_MAX, Events, Reader

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from faces.client_world import LIMITS, in_loop, over, section
+from faces.client_world import LIMITS, over, section
+from loops import in_loop
 from unbroken import DeadlineExceeded, RequestError, TargetsExhausted, Unbroken
 from unbroken.config import ConfigError, load
 from unbroken.testing import Cut, ErrorEvent, FakeProvider, Hang, JobFailed, NotMedia, Refused, Speed, Status, essay
@@ -324,6 +325,25 @@ async def test_a_model_may_be_a_route_a_target_or_a_bare_name() -> None:
         assert client.models()[0].is_route and not client.models()[-1].is_route
 
 
+@in_loop
+async def test_an_alias_is_the_route_that_it_stands_for() -> None:
+    """It is listed, and `provider=` and `prefer=` choose among the targets of its route."""
+    north, south = FakeProvider("north"), FakeProvider("south")
+    routes = {"fast": {"targets": ["south/small", "north/small"]}}
+    async with over(north, south) as running:
+        there = {"north": section(north), "south": section(south)}
+        assert "gpt-4o" not in [model.id for model in running.models()]
+        source = {"providers": there, "routes": routes, "aliases": {"gpt-4o": "fast", "big": "north/large"}}
+        async with Unbroken(source, environ={}) as client:
+            listed = {model.id: model.targets for model in client.models()}
+            assert listed["gpt-4o"] == ("south/small", "north/small") and listed["big"] == ("north/large",)
+            assert (await client.chat(QUESTION, model="gpt-4o")).target == "south/small"
+            assert (await client.chat(QUESTION, model="gpt-4o", provider="north")).target == "north/small"
+            south.fail_with(Refused())
+            preferred = await client.chat(QUESTION, model="gpt-4o", prefer="south")
+            assert (preferred.target, preferred.failover_occurred) == ("north/small", True)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -339,6 +359,13 @@ async def test_a_model_may_be_a_route_a_target_or_a_bare_name() -> None:
         ({"requirements": {"cost": 2}}, "from 0 to 1"),
         ({"extra": {"n": 2}}, "ask several times"),
         ({"stop": object()}, "as JSON"),
+        ({"model": 3}, "'model' must be a text"),
+        ({"prefer": 3}, "'prefer' must be a text"),
+        ({"requirements": ["cost"]}, "'requirements' must be a mapping"),
+        ({"extra": 3}, "'extra' must be a mapping"),
+        ({"schema": "x"}, "'schema' must be a mapping"),
+        ({"max_tokens": "many"}, "'max_tokens' must be a whole number"),
+        ({"temperature": "hot"}, "temperature"),
     ],
 )
 @in_loop
@@ -347,6 +374,37 @@ async def test_a_wrong_wish_is_told_in_words(options: dict[str, Any], words: str
     async with over(FakeProvider("north")) as client:
         with pytest.raises(RequestError, match=words):
             await client.chat(QUESTION, **options)
+
+
+@pytest.mark.parametrize(
+    ("call", "wish", "options", "words"),
+    [
+        ("chat", None, {}, "'messages' must be a text or a list of messages"),
+        ("chat", {"role": "user", "content": "one alone"}, {}, "'messages' must be"),
+        ("stream", 7, {}, "'messages' must be"),
+        ("complete", "Once", {"max_tokens": "many"}, "'max_tokens' must be a whole number"),
+        ("embed", 7, {}, "'texts' must be"),
+        ("embed", "a", {"dimensions": 0}, "'dimensions' must be a whole number, 1 or more"),
+        ("embed", "a", {"purpose": "fun"}, "'purpose' must be one of query, document"),
+        ("image", "a lighthouse", {"size": "large"}, "'size' must be WIDTHxHEIGHT"),
+        ("image", "a lighthouse", {"count": 0}, "'count' must be a whole number, 1 or more"),
+        ("image", "a lighthouse", {"seed": "x"}, "'seed' must be a whole number"),
+        ("image", "a lighthouse", {"sources": "http://x/a.png"}, "'sources' must be a list of addresses"),
+        ("image", 7, {}, "'prompt'"),
+        ("video", "waves", {"seconds": -1}, "'seconds' must be a number above 0"),
+        ("video", "waves", {"start": 7}, "'start' must be a text"),
+        ("video", "waves", {"size": 7}, "'size' must be WIDTHxHEIGHT"),
+    ],
+)
+@in_loop
+async def test_each_call_names_what_is_wrong_with_it(call: str, wish: Any, options: Any, words: str) -> None:
+    """Whatever the call, nobody is asked for what cannot be meant, and the message names the option."""
+    north = FakeProvider("north")
+    async with over(north) as client:
+        with pytest.raises(RequestError, match=words):
+            made = getattr(client, call)(wish, **options)
+            await (made.whole() if call == "stream" else made)
+    assert north.seen == []
 
 
 @in_loop

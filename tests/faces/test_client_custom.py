@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 
 import pytest
 
-from faces.client_world import in_loop, over
+from faces.client_world import over
+from loops import in_loop
 from unbroken import (
     ConfigError,
     Failure,

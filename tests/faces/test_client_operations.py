@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from faces.client_world import PRICE, in_loop, over, section
+from faces.client_world import PRICE, over, section
+from loops import in_loop
 from unbroken import ConfigError, Provider, RequestError, Unbroken, UnbrokenError
+from unbroken.config_shape import CHOICES
 from unbroken.failures import Failure, FailureKind
 from unbroken.testing import FakeProvider, Hang, Html, Page, Refused, Status, essay
 from unbroken.testing.samples import PIXEL
@@ -65,6 +67,7 @@ async def test_generating_a_text_never_raises_for_providers() -> None:
         assert result["kind"] == "server" and {attempt["provider"] for attempt in result["attempts"]} == {"north"}
         assert "no such provider" in (await client.generate_text(ASKED, preferred_provider="west"))["error"]
         assert "error" in await client.generate_text([])
+        assert "'messages' must be" in (await client.generate_text(None))["error"]  # type: ignore[arg-type]
 
 
 @in_loop
@@ -289,6 +292,9 @@ async def test_the_strategy_is_set_while_it_runs() -> None:
         assert set(await who("two")) == set(await who("auto")) == {"north", "south"}
         with pytest.raises(RequestError, match="priority, round-robin"):
             client.set_failover_strategy("best of luck")
+        for strategy in CHOICES["strategy"]:
+            client.set_failover_strategy(strategy)
+            assert await who("auto")
         with pytest.raises(RequestError, match="routes: one, two"):
             client.set_failover_strategy("random", route="three")
 
@@ -394,6 +400,21 @@ async def test_a_rate_limit_of_the_environment_is_kept() -> None:
         assert await client.force_health_check("pollinations")
     assert len(texts.seen) == 2
     await texts.close()
+
+
+@in_loop
+async def test_a_rate_limit_of_pictures_is_kept() -> None:
+    """IMAGE_API_RATE_LIMIT counts pictures alone: texts are made as before."""
+    north = FakeProvider("north")
+    await north.start()
+    address = f"http://127.0.0.1:{north.port}"
+    environ = {"POLLINATIONS_TEXT_API": north.base_url, "POLLINATIONS_IMAGE_API": address, "IMAGE_API_RATE_LIMIT": "1"}
+    async with Unbroken.from_env(environ) as client:
+        assert await client.generate_image("a lighthouse") == PIXEL
+        with pytest.raises(UnbrokenError, match="our own limit"):
+            await client.generate_image("a lighthouse")
+        assert (await client.generate_text(ASKED))["provider"] == "pollinations"
+    await north.close()
 
 
 @pytest.mark.parametrize("value", ["many", "0", "-3", "1.5"])

@@ -12,9 +12,12 @@ from unbroken.config import Config
 from unbroken.faces.client.choice import chosen
 from unbroken.faces.client.rates import SPAN_S, Window
 from unbroken.faces.client.results import Estimate
+from unbroken.faces.client.tally import Tally
+from unbroken.facts import AttemptAbandoned, AttemptStarted
 from unbroken.failures import RequestError
+from unbroken.price import Price
 from unbroken.testing import ManualClock
-from unbroken.types import Request
+from unbroken.types import Request, Target, Usage, Why
 
 
 @pytest.mark.parametrize("weight", [-0.1, 1.1, float("nan"), True, "1", None])
@@ -42,6 +45,21 @@ def test_an_estimate_without_prices_is_none() -> None:
     """None is known of it, and that is not nought."""
     unknown = Estimate(input_tokens=1, output_tokens=1, by_target={"a": None})
     assert unknown.usd is None and unknown.usd_max is None
+
+
+def test_what_was_given_up_is_counted_as_far_as_it_was_told() -> None:
+    """Tokens of an attempt that was hung up on are paid for: they are in the statistics and in an answer's cost."""
+    target = Target(name="a/m", provider="a", model="m", price=Price(input_usd=1.0, output_usd=2.0))
+    tally, usage = Tally(), Usage(input_tokens=1_000_000, output_tokens=500_000)
+    tally.write([
+        AttemptStarted(0.0, "f", 1, target, Why.FIRST, stream=True),
+        AttemptAbandoned(1.0, "f", 1, target, 1.0, usage=usage),
+    ])  # fmt: skip
+    told = tally.statistics()
+    assert told["cost_usd"] == pytest.approx(2.0)
+    assert (told["providers"]["a"]["input_tokens"], told["providers"]["a"]["answered"]) == (1_000_000, 0)
+    (tried,), costs = tally.take("f")
+    assert tried.abandoned and costs == [pytest.approx(2.0)]
 
 
 def test_names_are_loaded_when_they_are_used() -> None:

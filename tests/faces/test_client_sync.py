@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -140,6 +143,31 @@ def test_a_forgotten_client_closes_itself(there: Town) -> None:
     client.chat(QUESTION)
     del client
     assert "unbroken" not in {thread.name for thread in threading.enumerate()}
+
+
+FORKING = """
+import os, warnings
+from unbroken import Unbroken
+
+warnings.simplefilter("ignore", DeprecationWarning)  # newer Pythons warn of forks beside threads
+client = Unbroken.sync(providers={"own": {"base_url": "http://127.0.0.1:9/v1", "model": "m"}}, environ={})
+client.models()
+child = os.fork()
+if child:
+    assert os.waitpid(child, 0)[1] == 0  # first, since two who print at once write into each other's lines
+try:
+    print(len(client.models()), flush=True)
+except RuntimeError as error:
+    print(error, flush=True)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_a_forked_client_says_so() -> None:
+    """In a forked process, which has no thread of its parent's, a call says what to do and nothing hangs."""
+    done = subprocess.run([sys.executable, "-c", FORKING], capture_output=True, text=True, check=False, timeout=50)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == ["this client belongs to the process that was forked: make one in each", "2"]
 
 
 def test_it_is_made_as_the_other_one_is(tmp_path: Path) -> None:

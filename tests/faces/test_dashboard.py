@@ -16,12 +16,13 @@ import pytest
 from playwright.async_api import Page
 
 from faces.admin_world import ADMIN_KEY, CALLER_KEY, Site, over, site
-from faces.client_world import in_loop
 from faces.dashboard_world import CHROMIUM, window
 from faces.running import config_for
+from loops import in_loop
 from unbroken.assemble import engine
 from unbroken.config import Config, load
 from unbroken.faces import dashboard
+from unbroken.faces.cli.serve import announcement
 from unbroken.faces.gateway import Gateway
 from unbroken.faces.server import Server
 from unbroken.testing import FakeProvider, Refused, Status
@@ -87,12 +88,25 @@ def test_the_files_ask_nobody_else_and_make_no_markup_of_words() -> None:
         assert not re.search(r"<script>|<style|\son\w+=|\sstyle=", text), file.name
 
 
+@pytest.mark.parametrize("keys", [[ADMIN_KEY], []])
+def test_serve_says_where_it_is(tmp_path: Path, keys: list[str]) -> None:
+    """Who has given an operator's key reads the dashboard's address when the gateway starts, and no other does."""
+    file = tmp_path / "unbroken.yaml"
+    file.write_text(f"providers: {{a: {{base_url: 'http://a.test', model: m}}}}\nserver: {{admin_keys: {keys}}}\n")
+    config = load(file, {})
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        said = announcement(config, listening)
+        address = f"http://127.0.0.1:{listening.getsockname()[1]}/dashboard"
+    assert (address in said) == bool(keys)
+    assert ADMIN_KEY not in said
+
+
 # ------------------------------------------------------------------------------ while it fails
 
 
 @in_chromium
 @in_loop
-async def test_a_provider_breaks_while_the_page_is_open(tmp_path: Path, record_property: Any) -> None:
+async def test_a_provider_breaks_while_the_page_is_open(tmp_path: Path) -> None:
     """Its breaker turns red, the failover appears, its timeline opens; disabled by hand, it gets nothing any more."""
     async with site(tmp_path, "a", "b", "c") as here, window() as seen:
         page = await seen.open(here)
@@ -102,9 +116,7 @@ async def test_a_provider_breaks_while_the_page_is_open(tmp_path: Path, record_p
         here.providers[0].fail_with(Status(500))
         while (await here.target(A))["state"] != "open":
             await here.chat()
-        began = time.monotonic()
         await seen.wait_for_state(A, "open")
-        record_property("breaker_red_after_s", round(time.monotonic() - began, 3))
         red = await page.eval_on_selector(seen.state_of(A), "mark => getComputedStyle(mark).color")
         assert red == "rgb(184, 48, 15)"
 
@@ -125,6 +137,32 @@ async def test_a_provider_breaks_while_the_page_is_open(tmp_path: Path, record_p
         await page.click(f"[aria-label='Enable {B}']")
         await page.wait_for_selector(f"[aria-label='Disable {B}']")
         assert seen.complaints == []
+
+
+_NOTE_RED = """() => { window.red = {}; new MutationObserver((all) => { for (const { target } of all) {
+  const name = target.closest('.target')?.querySelector('.opener').textContent;
+  if (name && target.dataset.state === 'open') red[name] ??= Date.now() / 1000;
+} }).observe(document.querySelector('#targetRows'), { subtree: true, attributeFilter: ['data-state'] }); }"""
+
+
+@in_chromium
+@in_loop
+async def test_a_breaker_is_red_within_two_seconds(tmp_path: Path) -> None:
+    """From the moment in which a provider breaks under traffic to the one in which the page draws it, at most 2 s."""
+    # Of three that break one after the other the one in the middle counts: a machine that stops for a
+    # while may delay one of them, what the page waits for of itself would delay all.
+    names = ("a", "b", "c")
+    async with site(tmp_path, *names, "d") as here, window() as seen:
+        page = await seen.open(here)
+        await page.evaluate(_NOTE_RED)
+        delays_s = []
+        for name, provider in zip(names, here.providers, strict=False):
+            provider.fail_with(Status(500))
+            broke_at = time.time()
+            while (red_at := await page.evaluate("name => red[name]", f"{name}/word-model")) is None:
+                await here.chat()
+            delays_s.append(red_at - broke_at)
+        assert sorted(delays_s)[1] < 2.0, delays_s
 
 
 @in_chromium
@@ -382,8 +420,8 @@ async def test_all_words_can_be_read_in_light_and_dark(tmp_path: Path) -> None:
 
 @in_chromium
 @in_loop
-async def test_it_fits_on_a_phone(tmp_path: Path) -> None:
-    """At 360 pixels nothing has to be scrolled sideways, with long names and an open timeline too."""
+async def test_it_fits_on_a_phone_and_wherever(tmp_path: Path) -> None:
+    """From 360 pixels on nothing has to be scrolled sideways, with long names and an open timeline too."""
     async with site(tmp_path, "a", "a-provider-with-quite-a-long-name-indeed") as here, window((360, 740)) as seen:
         page = await seen.open(here)
         here.providers[0].fail_with(Status(500, message="x" * 400))
@@ -392,7 +430,10 @@ async def test_it_fits_on_a_phone(tmp_path: Path) -> None:
         await seen.wait_for_state(A, "open", "half_open")
         await page.click(f".opener:text-is('{A}')")
         await page.locator("#failovers button").first.wait_for()
-        assert await page.evaluate("document.documentElement.scrollWidth") <= 360
+        for width in (1440, 1300, 1040, 1000, 760, 360):  # as a table beside the lists, above them, and as cards
+            await page.set_viewport_size({"width": width, "height": 740})
+            assert await page.evaluate("document.documentElement.scrollWidth") <= width
+            assert await page.evaluate("(d => d.scrollWidth <= d.clientWidth)(document.querySelector('.rows'))"), width
         await page.locator("#failovers button").last.click()
         await page.wait_for_selector("#timeline .attempts li")
         assert await page.evaluate("(d => d.scrollWidth <= d.clientWidth)(document.querySelector('#timeline'))")

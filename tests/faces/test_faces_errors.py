@@ -176,18 +176,19 @@ SAYINGS = [
 def test_what_the_gateway_says_itself_is_in_the_words_of_the_face(
     method: str, path: str, headers: dict[str, str], status: int, face: str, word: Any, tmp_path: Path
 ) -> None:
-    """Unknown paths, wrong methods and bodies that are no JSON are told in the envelope of whoever asks there."""
+    """Unknown paths, wrong methods (with the right ones) and broken bodies are told in the envelope of the face."""
 
-    def ask(url: str) -> tuple[int, Any]:
+    def ask(url: str) -> tuple[int, Any, str | None]:
         line = http.client.HTTPConnection(url.removeprefix("http://"))
         shown = {} if "x-goog-api-key" in headers else {"authorization": f"Bearer {KEY}"}
         line.request(method, path, "no json" if method == "POST" else None, {**headers, **shown})
         answer = line.getresponse()
         body = json.loads(answer.read())
         line.close()
-        return answer.status, ENVELOPES[face](body)
+        return answer.status, ENVELOPES[face](body), answer.getheader("allow")
 
-    assert with_gateway(tmp_path, ask, FakeProvider("far")) == (status, word)
+    allowed = None if status != 405 else "GET, HEAD" if path.startswith("/v1/models") else "POST"
+    assert with_gateway(tmp_path, ask, FakeProvider("far")) == (status, word, allowed)
 
 
 def test_an_overloaded_provider_is_told_as_each_client_knows_it(tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ from google import genai
 from google.genai import errors as genai_errors
 
 from faces.test_faces import KEY, with_gateway
+from unbroken.config import Config
+from unbroken.faces.lists import listed
 from unbroken.testing import FakeProvider
 
 NAMES = ["m", "auto", "far/word-model"]
@@ -29,6 +31,18 @@ def test_openais_client_lists_and_finds_models(tmp_path: Path) -> None:
                 client.models.retrieve("nobody")
 
     with_gateway(tmp_path, ask, FakeProvider("far"))
+
+
+def test_an_alias_is_listed_too(tmp_path: Path) -> None:
+    """A name that a request may give can be chosen from the list, in OpenAI's tools and in Ollama's."""
+    values = {
+        "providers": {"far": {"base_url": "http://127.0.0.1:9/v1", "model": "m"}},
+        "aliases": {"gpt-4o": "auto", "far/m": "auto", "small": "far/small"},
+    }
+    config = Config.from_values(values, {})
+    assert [(model.id, model.owner) for model in listed(config)] == [
+        ("auto", "unbroken"), ("gpt-4o", "unbroken"), ("far/m", "unbroken"), ("small", "unbroken"),
+    ]  # fmt: skip
 
 
 def test_anthropics_client_lists_and_finds_models(tmp_path: Path) -> None:

@@ -150,6 +150,25 @@ def test_what_cannot_be_served_gets_an_error_in_openais_envelope(
     served(tmp_path, act, server={"body_limit_mb": 1})
 
 
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        (post(chat(padding=1_200_000), path="/v1/messages"), 413),
+        (b"POST /v1/messages HTTP/1.1\r\nX: " + b"a" * 70_000 + b"\r\n\r\n", 431),
+    ],
+)
+def test_what_is_too_large_is_told_in_the_words_of_its_door(tmp_path: Path, request_bytes: bytes, status: int) -> None:
+    """A client of Anthropic's hears Anthropic's envelope also where its request was not read to the end."""
+
+    async def act(gateway: Running, reader: Reader, writer: Writer) -> None:
+        writer.write(request_bytes)
+        got, _, body = await read_answer(reader)
+
+        assert (status, "error") == (got, json.loads(body)["type"])
+
+    served(tmp_path, act, server={"body_limit_mb": 1})
+
+
 def test_no_header_of_the_callers_reaches_the_provider(tmp_path: Path) -> None:
     """Neither its key nor a hop-by-hop header nor one of ours passes."""
 

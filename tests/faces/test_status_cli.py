@@ -15,7 +15,7 @@ from typer import Exit
 from typer.testing import CliRunner
 
 from faces.admin_world import ADMIN_KEY, Site, site
-from faces.client_world import in_loop
+from loops import in_loop
 from unbroken.faces.cli.app import app
 from unbroken.faces.cli.remote import Gateway
 from unbroken.faces.cli.status import EVERY_S, exit_code, picture, status, turns

@@ -43,6 +43,35 @@ def test_a_limit_that_is_none_is_lost() -> None:
     assert [note.key[-3:] for note in made.report.of(Outcome.LOST)] == ["rpm", "tpm"]
 
 
+SETTINGS = (
+    "litellm_settings: {cache: true, cache_params: {ttl: NUMBER}}",
+    "litellm_settings: {max_budget: NUMBER, budget_duration: 1d}",
+    "general_settings: {background_health_checks: true, health_check_interval: NUMBER, max_request_size_mb: NUMBER}",
+    "router_settings: {timeout: NUMBER, num_retries: NUMBER, allowed_fails: NUMBER, cooldown_time: NUMBER}",
+)
+
+
+@pytest.mark.parametrize("number", ["-3", ".inf", ".nan"])
+def test_numbers_that_make_no_sense_are_lost(number: str, tmp_path: Path) -> None:
+    """Whatever it is that is said to be negative, endless or no number, the result passes `check`."""
+    names = ("num_retries", "order", "weight", "rpm", "timeout", "max_input_tokens", "input_cost_per_token")
+    made = [litellm(f"{{model: groq/a, {name}: {number}}}") for name in names]
+    made += [litellm("{model: groq/a}", rest=rest.replace("NUMBER", number)) for rest in SETTINGS]
+    for one in made:
+        loaded(one.yaml, tmp_path)
+
+
+@pytest.mark.parametrize("number", ["-3", "1e400"])
+def test_numbers_of_portkey_that_make_no_sense_are_lost(number: str, tmp_path: Path) -> None:
+    """The same for its times, tries and thresholds."""
+    text = """{"provider": "openai", "override_params": {"model": "gpt-5.4"}, "request_timeout": N, "retry": N,
+        "cache": {"mode": "simple", "max_age": N}, "strategy": {"cb_config": {"failure_threshold": N}}}"""
+    made = import_portkey(text.replace("N", number), file="config.json")
+    loaded(made.yaml, tmp_path)
+    lost = {note.key for note in made.report.of(Outcome.LOST)}
+    assert {"request_timeout", "cache.max_age"} <= lost
+
+
 def test_regions_probes_and_sizes_are_kept() -> None:
     """Where a deployment answers from is said of the target; background checks are the free question here."""
     made = document("limits.yaml")

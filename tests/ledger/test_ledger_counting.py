@@ -90,6 +90,23 @@ def test_a_provider_that_cannot_count_is_not_asked_to(tmp_path: Path, monkeypatc
     assert all(b"".join(each.body.split()).endswith(b"[DONE]") for each in told)
 
 
+class Picky(FakeProvider):
+    """One that complains of a field that has nothing to do with counting."""
+
+    def _refusal(self, http: Any, request: Any, *, seen: Seen) -> Status | None:
+        super()._refusal(http, request, seen=seen)
+        error = {"message": "too many messages", "type": "invalid_request_error", "param": "messages", "code": None}
+        return Status(422, body=json.dumps({"error": error}).encode())
+
+
+def test_who_complains_of_something_else_is_not_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A refusal that names another field is no refusal to count: the caller is told at once."""
+    monkeypatch.setattr("ledger.traffic.FakeProvider", Picky)
+    scene, told = asked(tmp_path, lambda scene: scene.ask("/v1/chat/completions", chat(1, stream=True)))
+    assert told.status == 422
+    assert [len(provider.seen) for provider in scene.providers] == [1, 0, 0]
+
+
 def test_words_are_kept_only_where_that_is_wanted(tmp_path: Path) -> None:
     """Prompts and answers are recorded with `prompts: text`, whole although the stream was cut, and else nowhere."""
 

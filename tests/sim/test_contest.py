@@ -21,9 +21,9 @@ from unbroken.sim.course import Making, Outcomes, Scene, play
 from unbroken.sim.market import CONNECT_S, STATUS_S, Answer, Ask, Luck, Market
 from unbroken.sim.outages import DAYS, Plan, planned
 from unbroken.sim.results import AFTER, COLUMNS, Windows, row_of
-from unbroken.sim.scenario import Scenario, scene_of, staged, supplier_for
+from unbroken.sim.scenario import Scenario, Workload, scene_of, staged, supplier_for
 from unbroken.sim.suppliers import CLASSES, Supplier, Weights, class_of
-from unbroken.sim.traces import Trace, made_up
+from unbroken.sim.traces import Lengths, Trace, made_up
 from unbroken.sim.world import (
     Cut,
     Empty,
@@ -304,6 +304,31 @@ def test_nobody_beats_an_oracle() -> None:
     assert informed is not None
     assert oracle.steady.total_s <= informed.steady.total_s
     assert bad_day().oracle("fame") is None
+
+
+@pytest.mark.parametrize("strategy", ["best", "learned"])
+@pytest.mark.parametrize("day", ["", "price-change:south", "faster", "brown-out:south", "key-revoked:south"])
+def test_who_learns_is_as_good_as_who_knows(strategy: str, day: str) -> None:
+    """Away from changes within five per cent of somebody who knows all but luck, and hardly anybody is asked twice."""
+    workload = Workload(requests_per_s=6.0)
+    found = scene_of(Scenario(days=(day,) if day else (), workload=workload), None, trace=None, requests=6000, seed=2)
+    (summary,) = compare(
+        found, contestants(by_strategy(found.route, [strategy]), baselines=False, oracles=False)
+    ).summaries
+    assert summary.steady.regret < 0.05
+    assert summary.after[1] < 0.05
+    assert summary.extra_share < 0.02
+    assert summary.kept >= 0.9999
+
+
+def test_prompts_of_all_lengths_are_no_riddle() -> None:
+    """Prompts of a hundred tokens and of fifty thousand say the same of a provider."""
+    workload = Workload(lengths=Lengths(input_tokens=8_000.0, input_spread=1.8))
+    found = scene_of(Scenario(workload=workload), None, trace=None, requests=3000, seed=1)
+    (summary,) = compare(
+        found, contestants(by_strategy(found.route, ["best"]), baselines=False, oracles=False)
+    ).summaries
+    assert summary.steady.regret < 0.05
 
 
 def test_ours_beat_the_baselines() -> None:

@@ -22,6 +22,7 @@ from unbroken.facts import (
     Continued,
     Fact,
     FlightEnded,
+    Probed,
 )
 from unbroken.failures import Failure, FailureKind
 from unbroken.sinks.logs import JsonLines, Logs
@@ -52,6 +53,10 @@ def ended(failure: Failure | None) -> FlightEnded:
             "req_1 b/m goes on for a/m after 40 characters, by ask",
         ),
         (ended(SERVER), logging.WARNING, "req_1 chat not answered: server 500: went wrong"),
+        (
+            Probed(1.0, A, True, 0.1, SERVER), logging.INFO,
+            "a/m failed when it was asked how it is: server 500: went wrong",
+        ),
     ],
 )  # fmt: skip
 def test_what_an_operator_wants_to_know_is_one_line(
@@ -69,8 +74,11 @@ def test_what_is_well_or_the_callers_own_business_is_not_logged(caplog: pytest.L
     """A healthy gateway is silent, and so is one whose callers make mistakes; only the list of requests has them."""
     caplog.set_level(logging.DEBUG, "unbroken")
     Logs().write(
-        [AttemptStarted(1.0, "r", 1, A, Why.FIRST), AttemptAbandoned(1.0, "r", 1, A, 1.0), ended(None), ended(CALLER)]
-    )
+        [
+            AttemptStarted(1.0, "r", 1, A, Why.FIRST), AttemptAbandoned(1.0, "r", 1, A, 1.0), ended(None),
+            ended(CALLER), Probed(1.0, A, True, 0.1),
+        ]
+    )  # fmt: skip
 
     assert {record.name for record in caplog.records} == {"unbroken.requests"}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,7 @@ import httpx
 from google import genai
 from google.genai import types
 
-from unbroken.failures import Failure
-from unbroken.types import Delta, Request, Target
-from unbroken.wire import Decoder
+from unbroken.types import Request, Target
 from wire.recorded import OURS, Recording, _read, everything
 
 CHAT = ("generateContent", "streamGenerateContent")
@@ -39,23 +36,6 @@ def path_of(recording: Recording) -> str:
     url: str = recording["url"]
     _, _, path = url.partition("://")
     return "/" + path.partition("/")[2].replace("<", "").replace(">", "")
-
-
-def cut(body: bytes, rng: random.Random, count: int) -> list[bytes]:
-    cuts = sorted(rng.randrange(len(body) + 1) for _ in range(count))
-    return [body[a:b] for a, b in zip([0, *cuts], [*cuts, len(body)], strict=True)]
-
-
-def decode(reader: Decoder, pieces: list[bytes]) -> list[Delta] | Failure:
-    deltas: list[Delta] = []
-    for piece in pieces:
-        step = reader.feed(piece)
-        if isinstance(step, Failure):
-            return step
-        deltas += step
-    rest = reader.close()
-    assert isinstance(rest, list | Failure)
-    return rest if isinstance(rest, Failure) else deltas + rest
 
 
 def request_of(recording: Recording) -> Request:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from unbroken.failures import Failure
@@ -33,11 +33,22 @@ def told(decoder: Any, *pieces: bytes, status: int = 200, headers: Mapping[str, 
     return [*deltas, *end] if isinstance(end, list) else end
 
 
+def read(decoder: Any, pieces: Iterable[bytes]) -> list[Delta] | Failure:
+    """The same of an answer after which nothing more is asked."""
+    found = told(decoder, *pieces)
+    assert isinstance(found, list | Failure), found
+    return found
+
+
+def cut(body: bytes, draw: random.Random, count: int = 5) -> list[bytes]:
+    """A body cut at so many random places."""
+    cuts = sorted(draw.randrange(len(body) + 1) for _ in range(count))
+    return [body[a:b] for a, b in itertools.pairwise([0, *cuts, len(body)])]
+
+
 def pieces_of(body: bytes, seed: int) -> list[bytes]:
     """A body cut at random."""
-    draw = random.Random(seed)
-    cuts = sorted({draw.randrange(len(body) + 1) for _ in range(5)} | {0, len(body)})
-    return [body[a:b] for a, b in itertools.pairwise(cuts)]
+    return cut(body, random.Random(seed))
 
 
 def deltas_of(found: Found) -> list[Delta]:

@@ -33,7 +33,7 @@ from unbroken.types import (
 from unbroken.wire import format_named
 from unbroken.wire.anthropic import FORMAT, read_request, write_request
 from unbroken.wire.anthropic_messages import REDACTED
-from unbroken.wire.openai_chat import ask_to_go_on
+from unbroken.wire.asked import ask_to_go_on
 from unbroken.wire.openai_chat import read_request as read_openai
 
 PATH = "/v1/messages"

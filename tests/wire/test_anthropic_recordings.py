@@ -6,17 +6,18 @@ import gzip
 import json
 import random
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from unbroken.failures import Failure, FailureKind
+from unbroken.records import replace
 from unbroken.types import Delta, Finish, HttpReply, Request, Response, Target, fold
 from unbroken.wire import Outcome
 from unbroken.wire.anthropic import FORMAT, read_request, write_request
 from unbroken.wire.anthropic_answer import decoder
+from wire import reading
 from wire.recorded import OURS, Recording
 
 sdk = pytest.importorskip("anthropic", reason="the official SDK is the judge of what an answer says")
@@ -144,21 +145,7 @@ def summary(response: Response) -> dict[str, Any]:
 
 
 def decode(recording: Recording, pieces: list[bytes]) -> list[Delta] | Failure:
-    reader = decoder(Request(model="m", stream=bool(recording["stream"])), TARGET)
-    deltas: list[Delta] = []
-    for piece in pieces:
-        step = reader.feed(piece)
-        if isinstance(step, Failure):
-            return step
-        deltas += step
-    rest = reader.close()
-    assert isinstance(rest, list | Failure)
-    return rest if isinstance(rest, Failure) else deltas + rest
-
-
-def cut(body: bytes, rng: random.Random, count: int) -> list[bytes]:
-    cuts = sorted(rng.randrange(len(body) + 1) for _ in range(count))
-    return [body[a:b] for a, b in zip([0, *cuts], [*cuts, len(body)], strict=True)]
+    return reading.read(decoder(Request(model="m", stream=bool(recording["stream"])), TARGET), pieces)
 
 
 def check_answer(recording: Recording, judge: Judge, rng: random.Random, *, bytewise: bool) -> None:
@@ -167,7 +154,7 @@ def check_answer(recording: Recording, judge: Judge, rng: random.Random, *, byte
     assert isinstance(deltas, list), (recording["id"], deltas)
     said = judge.read(body, stream=recording["stream"])
     assert summary(fold(deltas)) == expected(said), recording["id"]
-    for pieces in [cut(body, rng, 5)] + ([[body[i : i + 1] for i in range(len(body))]] if bytewise else []):
+    for pieces in [reading.cut(body, rng, 5)] + ([[body[i : i + 1] for i in range(len(body))]] if bytewise else []):
         assert decode(recording, pieces) == deltas
 
 
@@ -283,7 +270,9 @@ def check_request(recording: Recording) -> None:
     assert isinstance(request, Request), recording["id"]
     assert request.stream is bool(body.get("stream")) and request.max_tokens == body["max_tokens"]
     assert ("tools" in request.needs) is bool(body.get("tools"))
-    assert ("vision" in request.needs) is ('"type": "image"' in json.dumps(body["messages"]))
+    said = json.dumps(body["messages"])
+    pages = '"type": "document"' in said and any(f'"type": "{kind}"' in said for kind in ("base64", "url", "file"))
+    assert ("vision" in request.needs) is ('"type": "image"' in said or pages)
     written = json.loads(write_request(request, TARGET).body)
     assert list(written) == list(body) and written == {**body, "model": "other-model"}
     chat, style = request.chat, "budget" if "budget_tokens" in (body.get("thinking") or {}) else "adaptive"

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import functools
 import json
-from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
 
+from loops import PATIENCE_S, in_loop
 from unbroken.testing import Cut, ErrorEvent, FakeProvider, Status, essay
 from unbroken.types import Chat, Media, Message, Request, Source, Target, Text, Tool, ToolCall, ToolResult
 from unbroken.wire.anthropic import FORMAT, write_request
@@ -18,23 +16,12 @@ sdk = pytest.importorskip("anthropic", reason="the official SDK is the judge of 
 httpx2 = pytest.importorskip("httpx2", reason="what the SDK lets through comes from here")
 
 PROMPT = "Why do bridges sing?"
-PATIENCE_S = 60.0
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 WEATHER = {
     "name": "get_weather", "description": "The weather.",
     "input_schema": {"type": "object", "properties": {"place": {"type": "string"}}},
 }  # fmt: skip
 IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PIXEL}}
-
-
-def in_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Run an asynchronous test in a loop of its own."""
-
-    @functools.wraps(test)
-    def run(*args: Any, **kwargs: Any) -> None:
-        asyncio.run(asyncio.wait_for(test(*args, **kwargs), PATIENCE_S))
-
-    return run
 
 
 def client(provider: FakeProvider) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from dataclasses import replace
 from typing import Any
@@ -11,7 +10,6 @@ import pytest
 
 from unbroken.failures import Failure, FailureKind
 from unbroken.types import (
-    Chat,
     Continuation,
     Media,
     Message,
@@ -19,41 +17,20 @@ from unbroken.types import (
     Opaque,
     Reasoning,
     Request,
-    Source,
     Target,
     Text,
     Tool,
     ToolCall,
     ToolResult,
 )
-from unbroken.wire import Mounts, format_named, openai_chat
+from unbroken.wire import Mounts, format_named
+from unbroken.wire.asked import ask_to_go_on
 from unbroken.wire.bedrock import FORMAT, read_request, write_request
+from wire.bedrock_asking import PNG, TARGET, USER, asked, foreign, written
 
-CLAUDE = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
-TARGET = Target(name="t", provider="b", model=CLAUDE, base_url="https://x.invalid", key="k")
-PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n").decode()
-USER = Message(role="user", parts=(Text("Hello"),))
 CALL = Message(role="assistant", parts=(ToolCall(id="call_1", name="look", arguments='{"at": "sea"}'),))
 RESULT = Message(role="tool", parts=(ToolResult(id="call_1", parts=(Text("blue"),)),))
 LOOK = Tool(name="look", parameters={"type": "object", "properties": {"at": {"type": "string"}}})
-
-
-def asked(path: str = "/model/m/converse", **fields: Any) -> Request:
-    fields.setdefault("messages", [{"role": "user", "content": [{"text": "Hello"}]}])
-    request = read_request(path, json.dumps(fields).encode())
-    assert isinstance(request, Request), request
-    return request
-
-
-def foreign(*messages: Message, choices: int = 1, **fields: Any) -> Request:
-    """A request that came in another format."""
-    chat = Chat(messages=messages or (USER,), **fields)
-    return Request(model="m", choices=choices, source=Source("elsewhere", {}), read=lambda: chat)
-
-
-def written(request: Request, target: Target = TARGET, **options: Any) -> dict[str, Any]:
-    body: dict[str, Any] = json.loads(write_request(request, target, **options).body)
-    return body
 
 
 def unsaid(request: Request, target: Target = TARGET) -> tuple[str, ...]:
@@ -190,7 +167,7 @@ def test_continuations() -> None:
     assert ways[Mode.RESTART]["messages"] == [{"role": "user", "content": [{"text": "Hello"}]}]
     assert ways[Mode.PREFIX]["messages"][1:] == [said]
     assert ways[Mode.ASK]["messages"][1] == said
-    assert ways[Mode.ASK]["messages"][2]["content"][0]["text"] == openai_chat.ask_to_go_on("Once upon ")
+    assert ways[Mode.ASK]["messages"][2]["content"][0]["text"] == ask_to_go_on("Once upon ")
 
 
 def test_continuations_join_turns() -> None:

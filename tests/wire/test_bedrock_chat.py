@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from dataclasses import replace
 from typing import Any
@@ -11,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from unbroken import records
 from unbroken.failures import Failure, FailureKind
 from unbroken.types import (
     Chat,
@@ -21,7 +21,6 @@ from unbroken.types import (
     Part,
     Request,
     Source,
-    Target,
     Text,
     Tool,
     ToolCall,
@@ -30,30 +29,7 @@ from unbroken.types import (
 from unbroken.wire import openai_chat
 from unbroken.wire.bedrock import PLAIN, STREAMED, read_request, write_request
 from wire.anything import JSON
-
-CLAUDE = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
-TARGET = Target(name="t", provider="b", model=CLAUDE, base_url="https://x.invalid", key="k")
-PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n").decode()
-USER = Message(role="user", parts=(Text("Hello"),))
-
-
-def asked(path: str = "/model/m/converse", **fields: Any) -> Request:
-    fields.setdefault("messages", [{"role": "user", "content": [{"text": "Hello"}]}])
-    request = read_request(path, json.dumps(fields).encode())
-    assert isinstance(request, Request), request
-    return request
-
-
-def foreign(*messages: Message, choices: int = 1, **fields: Any) -> Request:
-    """A request that came in another format."""
-    chat = Chat(messages=messages or (USER,), **fields)
-    return Request(model="m", choices=choices, source=Source("elsewhere", {}), read=lambda: chat)
-
-
-def written(request: Request, target: Target = TARGET, **options: Any) -> dict[str, Any]:
-    body: dict[str, Any] = json.loads(write_request(request, target, **options).body)
-    return body
-
+from wire.bedrock_asking import CLAUDE, PNG, TARGET, asked, foreign, written
 
 # --------------------------------------------------------------- in the words of models
 
@@ -342,7 +318,7 @@ def test_any_body(body: bytes) -> None:
         write_request(found, TARGET)
         try:
             write_request(foreign(*found.chat.messages), replace(TARGET, may_drop=frozenset("*")))
-            write_request(replace(found, source=None), TARGET)
+            write_request(records.replace(found, source=None), TARGET)
             write_request(found, TARGET, continuation=Continuation(Mode.ASK, "x"))
         except ValueError as error:
             assert str(error)

@@ -7,7 +7,6 @@ import gzip
 import json
 import random
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
@@ -15,11 +14,13 @@ from urllib.parse import quote, unquote, urlsplit
 import pytest
 
 from unbroken.failures import Failure, FailureKind
+from unbroken.records import replace
 from unbroken.types import Delta, Finish, HttpReply, Request, Response, Target, fold
 from unbroken.wire import Outcome
 from unbroken.wire.aws_events import write_frame
 from unbroken.wire.bedrock import FORMAT, read_request, write_request
 from unbroken.wire.bedrock_answer import REDACTED, decoder
+from wire import reading
 from wire.recorded import OURS, Recording, everything
 
 parsers = pytest.importorskip("botocore.parsers", reason="botocore judges what we read")
@@ -165,21 +166,7 @@ def summary(answer: Response) -> dict[str, Any]:
 
 
 def decode(recording: Recording, pieces: list[bytes]) -> list[Delta] | Failure:
-    reader = decoder(Request(model="m", stream=bool(recording["stream"])), target_of(recording))
-    deltas: list[Delta] = []
-    for piece in pieces:
-        step = reader.feed(piece)
-        if isinstance(step, Failure):
-            return step
-        deltas += step
-    rest = reader.close()
-    assert isinstance(rest, list | Failure)
-    return deltas + rest if isinstance(rest, list) else rest
-
-
-def cut(body: bytes, rng: random.Random, count: int) -> list[bytes]:
-    cuts = sorted(rng.randrange(len(body) + 1) for _ in range(count))
-    return [body[a:b] for a, b in zip([0, *cuts], [*cuts, len(body)], strict=True)]
+    return reading.read(decoder(Request(model="m", stream=bool(recording["stream"])), target_of(recording)), pieces)
 
 
 def check_answer(recording: Recording, rng: random.Random, *, bytewise: bool) -> None:
@@ -187,7 +174,7 @@ def check_answer(recording: Recording, rng: random.Random, *, bytewise: bool) ->
     deltas = decode(recording, [body])
     assert isinstance(deltas, list), (recording["id"], deltas)
     assert summary(fold(deltas)) == expected(recording), recording["id"]
-    splits = [cut(body, rng, 5)] + ([[body[i : i + 1] for i in range(len(body))]] if bytewise else [])
+    splits = [reading.cut(body, rng, 5)] + ([[body[i : i + 1] for i in range(len(body))]] if bytewise else [])
     for pieces in splits:
         assert decode(recording, pieces) == deltas
     check_passage(recording, deltas, body=body)

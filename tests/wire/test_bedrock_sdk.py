@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-import functools
 import json
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 import pytest
 
+from loops import in_loop
 from unbroken.failures import Failure, FailureKind
 from unbroken.testing import Cut, ErrorEvent, FakeProvider, Status, essay
 from unbroken.types import (
@@ -45,16 +45,6 @@ SCHEMA = {"type": "object", "properties": {"place": {"type": "string"}}, "requir
 WEATHER = {"toolSpec": {"name": "get_weather", "description": "Look.", "inputSchema": {"json": SCHEMA}}}
 KEYS = {"aws_access_key_id": "AKIDEXAMPLE", "aws_secret_access_key": SECRET, "region_name": "us-east-1"}
 SESSION = boto3.Session(**KEYS)
-
-
-def in_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Run an asynchronous test in a loop of its own."""
-
-    @functools.wraps(test)
-    def run(*args: Any, **kwargs: Any) -> None:
-        asyncio.run(asyncio.wait_for(test(*args, **kwargs), 60.0))
-
-    return run
 
 
 def client(provider: FakeProvider) -> Any:

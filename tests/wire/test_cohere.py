@@ -23,7 +23,6 @@ from unbroken.types import (
     Price,
     Reasoning,
     Request,
-    Source,
     Target,
     Text,
     Tool,
@@ -37,6 +36,8 @@ from unbroken.wire.cohere import FORMAT, read_request, write_request
 from unbroken.wire.cohere_answer import decoder
 from unbroken.wire.cohere_writer import write_failure, writer
 from unbroken.wire.openai_chat import FORMAT as OPENAI
+from wire import reading
+from wire.asking import foreign, talk
 
 TARGET = Target(name="t", provider="cohere", model="other", base_url="https://api.h.invalid", key="k")
 OPENAIS = Target(name="o", provider="p", model="m", base_url="https://x.invalid/v1")
@@ -54,30 +55,13 @@ def asked(**fields: Any) -> Request:
     return request
 
 
-def foreign(chat: Chat, **more: Any) -> Request:
-    return Request(model="m", source=Source("elsewhere", {}), read=lambda: chat, **more)
-
-
-def talk(*messages: Message, **fields: Any) -> Chat:
-    return Chat(messages=messages or (Message(role="user", parts=(Text("hello"),)),), **fields)
-
-
 def body_of(request: Request, target: Target = TARGET, **more: Any) -> dict[str, Any]:
     body: dict[str, Any] = json.loads(write_request(request, target, **more).body)
     return body
 
 
 def read(request: Request, *pieces: bytes, target: Target = TARGET) -> list[Delta] | Failure:
-    reader = decoder(request, target)
-    deltas: list[Delta] = []
-    for piece in pieces:
-        step = reader.feed(piece)
-        if isinstance(step, Failure):
-            return step
-        deltas += step
-    rest = reader.close()
-    assert isinstance(rest, list | Failure)
-    return rest if isinstance(rest, Failure) else deltas + rest
+    return reading.read(decoder(request, target), pieces)
 
 
 # ---------------------------------------------------------------------- to a provider

@@ -15,6 +15,7 @@ from unbroken.failures import Failure, FailureKind
 from unbroken.types import Delta, Finish, HttpReply, Price, Request, Target, Task, fold
 from unbroken.wire import Format, Outcome, cohere, cohere_embeddings
 from unbroken.work import Texts
+from wire import reading
 from wire.recorded import OURS, Recording
 
 sdk = pytest.importorskip("cohere", reason="the official SDK is the judge of what an answer says")
@@ -119,16 +120,9 @@ def ending(answer: Any) -> dict[str, Any]:
 
 def decode(recording: Recording, pieces: list[bytes], target: Target = TARGET) -> list[Delta] | Failure:
     task = Task.CHAT if is_chat(recording) else Task.EMBEDDING
-    reader = spoken(recording).decoder(Request(model="m", stream=bool(recording["stream"]), task=task), target)
-    deltas: list[Delta] = []
-    for piece in pieces:
-        step = reader.feed(piece)
-        if isinstance(step, Failure):
-            return step
-        deltas += step
-    rest = reader.close()
-    assert isinstance(rest, list | Failure)
-    return rest if isinstance(rest, Failure) else deltas + rest
+    return reading.read(
+        spoken(recording).decoder(Request(model="m", stream=bool(recording["stream"]), task=task), target), pieces
+    )
 
 
 def spoken(recording: Recording) -> Format:

@@ -18,7 +18,8 @@ from unbroken.wire.gemini import FORMAT, decoder
 from unbroken.wire.gemini_answer import OWN_FINISHES
 from unbroken.wire.gemini_pieces import Calls, Elements
 from unbroken.wire.whole import BODY_BYTES_MAX
-from wire.gemini_recorded import TARGET, cut, decode
+from wire import reading
+from wire.gemini_recorded import TARGET
 
 OUTCOME = Outcome(request_id="r", target="t", attempts=1, failover=False)
 AGAIN = Outcome(request_id="r", target="t", attempts=2, failover=True)
@@ -38,11 +39,11 @@ def sse(*chunks: Any) -> bytes:
 
 
 def streamed(*pieces: bytes) -> list[Delta] | Failure:
-    return decode(decoder(Request(model="m", stream=True), TARGET), list(pieces))
+    return reading.read(decoder(Request(model="m", stream=True), TARGET), list(pieces))
 
 
 def plain(*pieces: bytes) -> list[Delta] | Failure:
-    return decode(decoder(Request(model="m"), TARGET), list(pieces))
+    return reading.read(decoder(Request(model="m"), TARGET), list(pieces))
 
 
 def failed(found: list[Delta] | Failure) -> Failure:
@@ -152,7 +153,7 @@ BUSY = {"error": {"code": 503, "message": "The model is overloaded.", "status": 
 )
 def test_errors_within_an_answer(body: bytes) -> None:
     """An error under status 200 is found wherever Google puts it, however the bytes are cut."""
-    splits = [[body], [body[i : i + 1] for i in range(len(body))], cut(body, random.Random(1), 4)]
+    splits = [[body], [body[i : i + 1] for i in range(len(body))], reading.cut(body, random.Random(1), 4)]
     assert {failed(streamed(*pieces)).kind for pieces in splits} == {FailureKind.OVERLOADED}
     assert failed(plain(body)).kind is FailureKind.OVERLOADED
 
@@ -207,7 +208,7 @@ def test_an_array_is_a_stream() -> None:
     whole = good(streamed(body))
     assert fold(whole).text == 'a "{\\b}\u2028'
     for count in range(1, 9):
-        assert streamed(*cut(body, random.Random(count), count)) == whole
+        assert streamed(*reading.cut(body, random.Random(count), count)) == whole
     assert streamed(*(body[i : i + 1] for i in range(len(body)))) == whole
     assert good(streamed(b"".join(delta.raw for delta in whole))) == whole
 
@@ -464,7 +465,7 @@ JSON = st.recursive(
 def test_no_json_raises(values: list[Any], stream: bool, rng: random.Random) -> None:
     """Whatever JSON comes, in whatever frame and split, gives deltas or a failure, which can be written again."""
     for body in (sse(*values), json.dumps(values).encode(), json.dumps(values[0] if values else {}).encode()):
-        found = decode(decoder(Request(model="m", stream=stream), TARGET), cut(body, rng, 3))
+        found = reading.read(decoder(Request(model="m", stream=stream), TARGET), reading.cut(body, rng, 3))
         assert FORMAT.writer is not None
         if isinstance(found, list):
             FORMAT.writer(Request(model="m", stream=stream)).whole(found, OUTCOME)
@@ -474,7 +475,7 @@ def test_no_json_raises(values: list[Any], stream: bool, rng: random.Random) -> 
 def test_no_bytes_raise(pieces: list[bytes]) -> None:
     """Whatever bytes come give deltas or a failure."""
     for stream in (False, True):
-        decode(decoder(Request(model="m", stream=stream), TARGET), pieces)
+        reading.read(decoder(Request(model="m", stream=stream), TARGET), pieces)
     elements = Elements()
     for piece in pieces:
         elements.feed(piece)

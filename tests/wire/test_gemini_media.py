@@ -14,12 +14,14 @@ from google.genai import types
 from hypothesis import given
 from hypothesis import strategies as st
 
+from unbroken import records
 from unbroken.failures import Failure, FailureKind
 from unbroken.types import Delta, Media, Output, Request, Source, Target, Task, Usage
 from unbroken.wire import Mounts, Next, format_for, openai_embeddings
 from unbroken.wire.gemini_media import FORMAT, decoder, read_request, write_request, writer
 from unbroken.work import Film, Picture, Texts
-from wire.gemini_recorded import MEDIA, Replay, client, cut, ours, path_of, shared_recordings
+from wire import reading
+from wire.gemini_recorded import MEDIA, Replay, client, ours, path_of, shared_recordings
 from wire.reading import MP4, OUTCOME, PNG, failure_of, next_of, told
 from wire.recorded import Recording
 from wire.test_gemini_answer import JSON
@@ -77,8 +79,8 @@ def check_vectors(recording: Recording, rng: random.Random) -> None:
     texts: Any = ["a"]
     theirs = SDKS[recording["provider"]].models.embed_content(model=model, contents=texts, config=config)
     vectors = [tuple(embedding.values or ()) for embedding in theirs.embeddings or []]
-    elsewhere = replace(request, source=None)
-    delta = good(told(decoder(elsewhere, target), *cut(body, rng, 3)))
+    elsewhere = records.replace(request, source=None)
+    delta = good(told(decoder(elsewhere, target), *reading.cut(body, rng, 3)))
     assert [output.vector for output in delta.outputs] == vectors
     passed = good(told(decoder(request, target), body))
     assert (passed.raw, passed.media, passed.usage, passed.outputs) == (body, len(vectors), delta.usage, ())

@@ -15,19 +15,8 @@ from unbroken.failures import Failure, FailureKind
 from unbroken.types import Chat, Finish, HttpReply, Request, Response, Target, Text, ToolCall, ToolResult, fold
 from unbroken.wire import Outcome, openai_chat
 from unbroken.wire.gemini import FORMAT, decoder, read_request, write_request
-from wire.gemini_recorded import (
-    CHAT,
-    TARGET,
-    Replay,
-    chunks_of,
-    client,
-    cut,
-    decode,
-    ours,
-    path_of,
-    request_of,
-    shared_recordings,
-)
+from wire import reading
+from wire.gemini_recorded import CHAT, TARGET, Replay, chunks_of, client, ours, path_of, request_of, shared_recordings
 from wire.recorded import Recording
 
 OUTCOME = Outcome(request_id="r", target="t", attempts=1, failover=False)
@@ -79,17 +68,17 @@ def summary(response: Response) -> dict[str, Any]:
 
 def check_answer(recording: Recording, rng: random.Random, *, bytewise: bool) -> None:
     body = recording["response_body"].encode()
-    deltas = decode(decoder(request_of(recording), TARGET), [body])
+    deltas = reading.read(decoder(request_of(recording), TARGET), [body])
     wanted = expected(recording)
     if wanted["finish"] in FAULTS:
         assert isinstance(deltas, Failure) and deltas.kind is FailureKind.MODEL_FAULT
     else:
         assert isinstance(deltas, list), (recording["id"], deltas)
         check_summary(fold(deltas), wanted)
-    splits = [cut(body, rng, 5)] + ([[body[i : i + 1] for i in range(len(body))]] if bytewise else [])
+    splits = [reading.cut(body, rng, 5)] + ([[body[i : i + 1] for i in range(len(body))]] if bytewise else [])
     splits.append(re.findall(rb"(?s).+?(?:\r\n\r\n|\Z)", body))  # as servers send it, event by event
     for pieces in splits:
-        assert decode(decoder(request_of(recording), TARGET), pieces) == deltas
+        assert reading.read(decoder(request_of(recording), TARGET), pieces) == deltas
 
 
 def check_summary(response: Response, wanted: dict[str, Any]) -> None:
@@ -105,7 +94,7 @@ def check_summary(response: Response, wanted: dict[str, Any]) -> None:
 def check_passage(recording: Recording) -> None:
     """What went in comes out: bodies byte for byte, streams event by event."""
     body = recording["response_body"]
-    deltas = decode(decoder(request_of(recording), TARGET), [body.encode()])
+    deltas = reading.read(decoder(request_of(recording), TARGET), [body.encode()])
     if isinstance(deltas, Failure):
         return
     assert FORMAT.writer is not None
@@ -155,7 +144,7 @@ def test_all_recorded_streams_break(shared: Path) -> None:
     for number, recording in enumerate(recordings):
         body: str = recording["response_body"]
         at = random.Random(number).randrange(body.find("finishReason"))
-        broken = decode(decoder(request_of(recording), TARGET), [body[:at].encode()])
+        broken = reading.read(decoder(request_of(recording), TARGET), [body[:at].encode()])
         assert isinstance(broken, Failure) and broken.kind is FailureKind.TRUNCATED, recording["id"]
 
 
@@ -171,7 +160,7 @@ def test_quoted_answers(shared: Path) -> None:
         body = row["response_body"]
         if row["stream"]:
             body = "".join(f"data: {line}\r\n\r\n" for line in body.splitlines())
-        deltas = decode(decoder(Request(model="m", stream=row["stream"]), TARGET), [body.encode()])
+        deltas = reading.read(decoder(Request(model="m", stream=row["stream"]), TARGET), [body.encode()])
         if row["error_kind"]:
             assert isinstance(deltas, Failure) and deltas.kind is FailureKind.RATE_LIMIT and deltas.retry_after_s
         else:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import functools
 import json
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -16,6 +14,7 @@ from google import genai
 from google.auth.credentials import AnonymousCredentials
 from google.genai import errors, types
 
+from loops import PATIENCE_S, in_loop
 from unbroken.failures import Failure, FailureKind
 from unbroken.testing import ErrorEvent, FakeProvider, Status
 from unbroken.types import Chat, Media, Message, Request, Response, Target, Task, Text, Tool, ToolCall, ToolResult
@@ -25,7 +24,6 @@ from unbroken.wire.gemini_media import write_request as write_media_request
 from unbroken.work import Texts
 from wire.gemini_recorded import Replay, client
 
-PATIENCE_S = 30.0
 WEATHER = {"type": "object", "properties": {"place": {"type": "string"}}, "required": ["place"]}
 TWO = [types.Content(parts=[types.Part.from_text(text=text)]) for text in "ab"]
 """As contents: of a list of words the client makes one content for the newer models."""
@@ -43,16 +41,6 @@ AT_VERTEX = Target(
     auth="bearer",
     options={"project": "p", "location": "europe-west4"},
 )
-
-
-def in_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Run an asynchronous test in a loop of its own."""
-
-    @functools.wraps(test)
-    def run(*args: Any, **kwargs: Any) -> None:
-        asyncio.run(asyncio.wait_for(test(*args, **kwargs), PATIENCE_S))
-
-    return run
 
 
 @asynccontextmanager

@@ -16,6 +16,7 @@ from huggingface_hub.inference._providers import _common as hub
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loops import in_loop
 from unbroken.failures import Failure, FailureKind
 from unbroken.testing import FakeProvider, Status
 from unbroken.testing.samples import PIXEL
@@ -24,7 +25,6 @@ from unbroken.wire import Next, format_for
 from unbroken.wire.huggingface import FORMAT, decoder, read_request, way_of, write_failure, write_request, writer
 from unbroken.wire.huggingface_ways import WAYS
 from unbroken.work import Film, Media, Picture, Texts, Work
-from wire.judges import in_loop
 from wire.reading import MP4, OUTCOME, PNG, deltas_of, failure_of, next_of, outputs_of, pieces_of, told
 from wire.recorded import OURS, Recording, _read, everything
 

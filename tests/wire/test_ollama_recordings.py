@@ -16,6 +16,7 @@ from unbroken.wire import Outcome
 from unbroken.wire.ollama import FORMAT, read_request, write_request
 from unbroken.wire.ollama_answer import decoder
 from unbroken.wire.ollama_writer import writer
+from wire import reading
 from wire.recorded import OURS, Recording
 
 ollama = pytest.importorskip("ollama", reason="the official SDK is the judge of what an answer says")
@@ -67,21 +68,9 @@ def summary(deltas: list[Delta]) -> dict[str, Any]:
 
 def decode(recording: Recording, pieces: list[bytes]) -> list[Delta] | Failure:
     reader = decoder(Request(model="m", stream=bool(recording["stream"])), TARGET)
-    deltas: list[Delta] = []
-    for piece in pieces:
-        step = reader.feed(piece)
-        if isinstance(step, Failure):
-            return step
-        deltas += step
-    rest = reader.close()
-    assert isinstance(rest, list | Failure)
-    assert isinstance(rest, Failure) or reader.done
-    return rest if isinstance(rest, Failure) else deltas + rest
-
-
-def cut(body: bytes, rng: random.Random) -> list[bytes]:
-    cuts = sorted(rng.randrange(len(body) + 1) for _ in range(5))
-    return [body[a:b] for a, b in zip([0, *cuts], [*cuts, len(body)], strict=True)]
+    found = reading.read(reader, pieces)
+    assert isinstance(found, Failure) or reader.done
+    return found
 
 
 def check_answer(recording: Recording) -> None:
@@ -93,7 +82,7 @@ def check_answer(recording: Recording) -> None:
              for call in json.loads(line)["message"].get("tool_calls") or []]  # fmt: skip
     assert [call.id for call in fold(deltas).tool_calls] == calls, "the SDK does not read ids, the body has them"
     assert decode(recording, [body[i : i + 1] for i in range(len(body))]) == deltas
-    assert decode(recording, cut(body, random.Random(recording["id"]))) == deltas
+    assert decode(recording, reading.cut(body, random.Random(recording["id"]))) == deltas
     out = writer(Request(model="m", stream=bool(recording["stream"])))
     assert out.whole(deltas, OUTCOME).strip() == body.strip()
 

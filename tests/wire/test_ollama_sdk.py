@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
-import functools
 import json
-from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
 
+from loops import in_loop
 from unbroken.failures import Failure, FailureKind
 from unbroken.testing import Cut, ErrorEvent, FakeProvider, Status, essay
 from unbroken.types import (
@@ -40,16 +38,6 @@ WEATHER = {
     "type": "function",
     "function": {"name": "get_weather", "description": "The weather in a place.", "parameters": SCHEMA},
 }
-
-
-def in_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Run an asynchronous test in a loop of its own."""
-
-    @functools.wraps(test)
-    def run(*args: Any, **kwargs: Any) -> None:
-        asyncio.run(asyncio.wait_for(test(*args, **kwargs), 60.0))
-
-    return run
 
 
 def client(provider: FakeProvider) -> Any:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from openai._models import construct_type
 from openai.types.audio import Transcription
 
+from loops import in_loop
 from unbroken.failures import Failure, FailureKind
 from unbroken.testing import FakeProvider, Html, NotMedia, Status
 from unbroken.testing.samples import sound
@@ -24,7 +25,7 @@ from unbroken.wire.media import media_type_of
 from unbroken.wire.multipart import Part, read_form, write_form
 from unbroken.wire.openai_audio import FORMAT, NAME, decoder, read_request, write_request, writer
 from unbroken.work import Recording, Speech
-from wire.judges import captured, in_loop, sdk_for
+from wire.judges import captured, sdk_for
 from wire.reading import MP3, OUTCOME, PNG, deltas_of, failure_of, outputs_of, pieces_of, told
 from wire.recorded import Recording as Recorded
 from wire.recorded import everything, ours

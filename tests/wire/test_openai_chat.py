@@ -16,6 +16,7 @@ from unbroken.types import (
     ANCHOR_CHARS,
     Chat,
     Continuation,
+    Delta,
     HttpRequest,
     Media,
     Message,
@@ -570,3 +571,12 @@ def test_thinking_that_is_asked_for_is_noticed(field: dict[str, Any], thinks: bo
 
     assert isinstance(request, Request)
     assert request.thinks is thinks
+
+
+def test_an_id_that_came_before_the_first_words_is_kept() -> None:
+    """Some formats name an answer in a step of its own, and never again."""
+    assert FORMAT.writer is not None
+    out = FORMAT.writer(Request(model="m", stream=True))
+    assert out.write([Delta(id="r1", model="theirs")]) == b""
+    chunk = json.loads(out.write([Delta(text="a")]).removeprefix(b"data: "))
+    assert (chunk["id"], chunk["model"]) == ("r1", "theirs")

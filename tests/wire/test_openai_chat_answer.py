@@ -13,8 +13,9 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from unbroken.failures import Failure, FailureKind
 from unbroken.types import Delta, Finish, Request, Target, ToolCall, ToolFragment, Usage, fold
-from unbroken.wire import Next, Outcome, Writer, openai_chat_answer
+from unbroken.wire import Next, Outcome, Writer
 from unbroken.wire.openai_chat import FORMAT, decoder
+from unbroken.wire.whole import BODY_BYTES_MAX
 
 TARGET = Target(name="t", provider="p", model="m")
 PLAIN = Request(model="m")
@@ -366,10 +367,12 @@ def test_streams_in_place_of_plain_answers() -> None:
     assert bad(WORD + event(b"{"), PLAIN) is FailureKind.MALFORMED
 
 
-def test_bodies_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bodies_have_a_limit() -> None:
     """A body that never ends fills no memory."""
-    monkeypatch.setattr(openai_chat_answer, "BODY_BYTES_MAX", 10)
-    assert bad(b"x" * 11, PLAIN) is FailureKind.MALFORMED
+    reader, piece = decoder(PLAIN, TARGET), bytes(BODY_BYTES_MAX // 2)
+    *before, last = [reader.feed(part) for part in (piece, piece, b"x")]
+    assert before == [[], []]
+    assert isinstance(last, Failure) and last.kind is FailureKind.MALFORMED
 
 
 @pytest.mark.parametrize(

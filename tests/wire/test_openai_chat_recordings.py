@@ -11,8 +11,9 @@ import pytest
 
 from unbroken.failures import Failure
 from unbroken.types import Delta, Finish, Request, Response, Target, fold
-from unbroken.wire import Next, Outcome
+from unbroken.wire import Outcome
 from unbroken.wire.openai_chat import FORMAT, decoder, read_request, write_request
+from wire import reading
 from wire.recorded import Recording, everything, ours
 
 CHAT = "chat.completions"
@@ -102,21 +103,7 @@ def summary(response: Response) -> dict[str, Any]:
 
 
 def decode(recording: Recording, pieces: list[bytes]) -> list[Delta] | Failure:
-    reader = decoder(Request(model="m", stream=bool(recording["stream"])), TARGET)
-    deltas: list[Delta] = []
-    for piece in pieces:
-        step = reader.feed(piece)
-        if isinstance(step, Failure):
-            return step
-        deltas += step
-    rest = reader.close()
-    assert not isinstance(rest, Next)
-    return rest if isinstance(rest, Failure) else deltas + rest
-
-
-def cut(body: bytes, rng: random.Random, count: int) -> list[bytes]:
-    cuts = sorted(rng.randrange(len(body) + 1) for _ in range(count))
-    return [body[a:b] for a, b in zip([0, *cuts], [*cuts, len(body)], strict=True)]
+    return reading.read(decoder(Request(model="m", stream=bool(recording["stream"])), TARGET), pieces)
 
 
 def check_answer(recording: Recording, rng: random.Random, *, bytewise: bool) -> None:
@@ -128,7 +115,7 @@ def check_answer(recording: Recording, rng: random.Random, *, bytewise: bool) ->
     else:
         assert not isinstance(deltas, Failure), (recording["id"], deltas)
         assert summary(fold(deltas)) == expected(recording), recording["id"]
-    splits = [cut(body, rng, 5)] + ([[body[i : i + 1] for i in range(len(body))]] if bytewise else [])
+    splits = [reading.cut(body, rng, 5)] + ([[body[i : i + 1] for i in range(len(body))]] if bytewise else [])
     for pieces in splits:
         assert decode(recording, pieces) == deltas
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import json
 import random
-from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loops import PATIENCE_S, in_loop
+from unbroken import records
 from unbroken.failures import Failure, FailureKind
 from unbroken.testing import Cut, ErrorEvent, FakeProvider, Status, essay
 from unbroken.types import (
@@ -38,6 +38,7 @@ from unbroken.types import (
 from unbroken.wire import Outcome, Unsaid, openai_chat_messages
 from unbroken.wire.framing import EVENT_BYTES_MAX
 from unbroken.wire.openai_completions import FORMAT, decoder, read_request, write_request, writer
+from wire import reading
 from wire.anything import JSON
 from wire.recorded import Recording, everything, ours
 
@@ -49,7 +50,6 @@ FOREIGN = Source("openai_chat", {})
 OUTCOME = Outcome(request_id="r", target="t", attempts=1, failover=False)
 PLAIN, STREAM = Request(model="m"), Request(model="m", stream=True)
 PROMPT = "Why do bridges sing?"
-PATIENCE_S = 60.0
 FINISHES = {"stop": Finish.STOP, "length": Finish.LENGTH, "content_filter": Finish.CONTENT_FILTER}
 
 
@@ -60,30 +60,11 @@ def asked(**fields: Any) -> Request:
 
 
 def read(*pieces: bytes, stream: bool = False) -> list[Delta] | Failure:
-    reader = decoder(STREAM if stream else PLAIN, TARGET)
-    deltas: list[Delta] = []
-    for piece in pieces:
-        step = reader.feed(piece)
-        if isinstance(step, Failure):
-            return step
-        deltas += step
-    rest = reader.close()
-    assert isinstance(rest, list | Failure)
-    return deltas + rest if isinstance(rest, list) else rest
+    return reading.read(decoder(STREAM if stream else PLAIN, TARGET), pieces)
 
 
 def chunk(**fields: Any) -> bytes:
     return f"data: {json.dumps(fields)}\n\n".encode()
-
-
-def in_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Run an asynchronous test in a loop of its own."""
-
-    @functools.wraps(test)
-    def run(*args: Any, **kwargs: Any) -> None:
-        asyncio.run(asyncio.wait_for(test(*args, **kwargs), PATIENCE_S))
-
-    return run
 
 
 def client(provider: FakeProvider) -> Any:
@@ -401,8 +382,8 @@ def test_answers_of_other_formats() -> None:
         Delta(id="x", model="mm", reasoning="Hm"), Delta(text="So"), Delta(refusal=" no"),
         Delta(finish=Finish.TOOL_CALLS, usage=Usage(input_tokens=3, output_tokens=2)),
     ]  # fmt: skip
-    out = writer(replace(STREAM, include_usage=True))
-    streamed = read(out.whole(steps, replace(OUTCOME, rescued=True)), stream=True)
+    out = writer(records.replace(STREAM, include_usage=True))
+    streamed = read(out.whole(steps, records.replace(OUTCOME, rescued=True)), stream=True)
     plain = read(writer(PLAIN).whole(steps, OUTCOME))
     for found in (streamed, plain):
         assert isinstance(found, list)
@@ -484,3 +465,11 @@ async def test_the_sdk_says_the_same() -> None:
     chat = replace(user(), temperature=0.5, stop=("x",), seed=7)
     http = write_request(Request(model="m", source=FOREIGN, read=lambda: chat), TARGET)
     assert json.loads(http.body) == json.loads(body)
+
+
+def test_several_choices_in_json_that_is_not_quite_right() -> None:
+    """An event that has to be mended before it can be read is read, but its bytes cannot be taken apart."""
+    body = b'data: {"choices":[{"text":"a\x01","finish_reason":"stop"},{"text":"b","index":1,"finish_reason":"stop"}]}'
+    found = decoder(STREAM, TARGET).feed(body + b"\n\n")
+    assert isinstance(found, list)
+    assert [(delta.text, delta.choice, delta.raw) for delta in found] == [("a\x01", 0, b""), ("b", 1, b"")]

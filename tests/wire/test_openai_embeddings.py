@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from unbroken.failures import Failure, FailureKind
 from unbroken.types import Delta, Request, Target, Task, Usage
 from unbroken.wire import Outcome, format_for
-from unbroken.wire.openai_embeddings import FORMAT, decoder, read_request, unpacked, write_request, writer
+from unbroken.wire.embeddings import unpacked
+from unbroken.wire.openai_embeddings import FORMAT, decoder, read_request, write_request, writer
 from unbroken.wire.whole import BODY_BYTES_MAX
 from unbroken.work import Texts
 from wire.recorded import Recording, everything, ours

@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from openai._models import construct_type
 from openai.types import ImagesResponse
 
+from loops import in_loop
+from unbroken import records
 from unbroken.failures import Failure, FailureKind
 from unbroken.testing import FakeProvider, Html, NotMedia, Status
 from unbroken.types import Delta, HttpReply, Media, Output, Request, Source, Target, Task, Usage
@@ -22,7 +24,7 @@ from unbroken.wire import Next, format_for
 from unbroken.wire.media import media_type_of
 from unbroken.wire.openai_images import FORMAT, NAME, decoder, read_request, write_request, writer
 from unbroken.work import Picture
-from wire.judges import captured, in_loop, sdk_for
+from wire.judges import captured, sdk_for
 from wire.reading import OUTCOME, PNG, deltas_of, failure_of, next_of, outputs_of, pieces_of, told
 from wire.recorded import Recording, everything, ours
 
@@ -330,7 +332,7 @@ def check(recording: Recording) -> None:
         deltas = deltas_of(told(decoder(request, TARGET), *pieces))
         assert deltas[0].media == len(judged.data)
         assert writer(request).whole(deltas, OUTCOME) == body.strip()
-    foreign = replace(request, source=Source("other", {}))
+    foreign = records.replace(request, source=Source("other", {}))
     step = told(decoder(foreign, TARGET), body)
     assert next_of(step).request.url == judged.data[0].url
 

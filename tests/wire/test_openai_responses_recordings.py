@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from unbroken import records
 from unbroken.failures import Failure, FailureKind
 from unbroken.types import Chat, Delta, Finish, HttpReply, Reasoning, Request, Response, Target, fold
 from unbroken.wire import Next, Outcome
@@ -196,7 +197,7 @@ def check_rescue(recording: Recording, sdk: Sdk) -> None:
     shown = fold(deltas[:at])
     ours_then = [Delta(text=" and so"), Delta(text=" on", finish=Finish.STOP, raw_finish="stop")]
     writer = FORMAT.writer(Request(model="m", stream=True))
-    body = writer.write(deltas[:at]) + writer.write(ours_then) + writer.end(replace(OUTCOME, rescued=True))
+    body = writer.write(deltas[:at]) + writer.write(ours_then) + writer.end(records.replace(OUTCOME, rescued=True))
     payloads = [json.loads(line[5:]) for line in body.decode().split("\n") if line.startswith("data:")]
     numbers = [event["sequence_number"] for event in payloads if "sequence_number" in event]
     assert numbers == sorted(set(numbers))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import json
-from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
 
+from loops import PATIENCE_S, in_loop
 from unbroken.failures import Failure, FailureKind
 from unbroken.testing import Cut, ErrorEvent, FakeProvider, Status, essay, example
 from unbroken.types import Delta, Finish, Request, Source, Target, ToolFragment, Usage
@@ -23,23 +22,12 @@ OUTCOME = Outcome(request_id="r", target="t", attempts=1, failover=False)
 RESCUED = Outcome(request_id="r", target="t", attempts=2, failover=True, rescued=True)
 PLAIN, STREAM = Request(model="m"), Request(model="m", stream=True)
 PROMPT = "Why do bridges sing?"
-PATIENCE_S = 60.0
 WEATHER = {
     "type": "function", "name": "get_weather", "strict": False,
     "parameters": {"type": "object", "properties": {"place": {"type": "string"}}},
 }  # fmt: skip
 USAGE = Usage(input_tokens=10, output_tokens=7, cached_tokens=4, reasoning_tokens=5, cost_usd=0.5)
 END = Delta(finish=Finish.STOP, raw_finish="stop", usage=USAGE)
-
-
-def in_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Run an asynchronous test in a loop of its own."""
-
-    @functools.wraps(test)
-    def run(*args: Any, **kwargs: Any) -> None:
-        asyncio.run(asyncio.wait_for(test(*args, **kwargs), PATIENCE_S))
-
-    return run
 
 
 def client(provider: FakeProvider, key: str = "x") -> Any:

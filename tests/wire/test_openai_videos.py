@@ -14,6 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openai.types import Video
 
+from loops import in_loop
+from unbroken import records
 from unbroken.failures import Failure, FailureKind
 from unbroken.testing import FakeProvider, JobFailed, NotMedia, Status
 from unbroken.testing.samples import CLIP
@@ -22,7 +24,7 @@ from unbroken.wire import Next, format_for
 from unbroken.wire.multipart import Part, read_form, write_form
 from unbroken.wire.openai_videos import FORMAT, decoder, read_request, write_request, writer
 from unbroken.work import Film
-from wire.judges import captured, in_loop, sdk_for
+from wire.judges import captured, sdk_for
 from wire.reading import MP4, OUTCOME, PNG, deltas_of, failure_of, next_of, outputs_of, told
 from wire.recorded import OURS, Recording, _read, everything
 
@@ -395,7 +397,7 @@ def bare(body: bytes) -> list[tuple[str, bytes, str, str]]:
 
 def test_jobs_are_written_as_they_stand() -> None:
     """Queued, at work, done and failed, each a job that the client reads."""
-    request = replace(asked(seconds="4"), source=Source("other", {}))
+    request = records.replace(asked(seconds="4"), source=Source("other", {}))
     for deltas, status, progress in (
         ([], "queued", 0),
         ([Delta(id="v", progress=0.25)], "in_progress", 25),

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loops import in_loop
 from unbroken.failures import Failure, FailureKind
 from unbroken.testing import FakeProvider, Html, NotMedia, Status
 from unbroken.testing.samples import CLIP, PIXEL
@@ -22,7 +23,6 @@ from unbroken.wire.openai_images import read_request as read_openai
 from unbroken.wire.openai_images import writer as openai_writer
 from unbroken.wire.pollinations import FORMAT, MODEL, decoder, read_request, write_request, writer
 from unbroken.work import Film, Picture
-from wire.judges import in_loop
 from wire.reading import MP4, OUTCOME, PNG, deltas_of, failure_of, pieces_of, told
 
 TARGET = Target(name="t", provider="pollinations", model="flux", format="pollinations",

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from random import Random
 from time import monotonic
@@ -29,6 +29,7 @@ from unbroken.engine import Engine
 from unbroken.facts import Fact
 from unbroken.ledger.record import Record
 from unbroken.ledger.recorder import Recorder
+from unbroken.records import replace
 from unbroken.types import Request, Task
 from unbroken.wire.media import FILM_BYTES_MAX
 

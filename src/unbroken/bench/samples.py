@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from unbroken.core.flight import Finished
 from unbroken.ports import Clock
-from unbroken.types import Delta, Task, record
+from unbroken.records import Record
+from unbroken.types import Delta, Task
 
 __all__ = ["ANSWERED", "FIELDS", "MEASURES", "Ear", "Measure", "Sample", "measures_of"]
 
@@ -24,8 +25,7 @@ TOKEN_CHARS_MAX = 8.0
 """Pieces of so many characters on average are a token each; of longer ones it is the characters that count."""
 
 
-@record(kw_only=True)
-class Sample:
+class Sample(Record, kw_only=True):
     """One request.  Times are seconds from when its (first) attempt was sent; `at_s` from the beginning of the run.
 
     `number` is its place in the order of all, `block` what it shares with the same prompt's requests to
@@ -58,7 +58,7 @@ class Sample:
         return self.outcome == ANSWERED
 
 
-FIELDS = tuple(Sample.__dataclass_fields__)
+FIELDS = Sample.__struct_fields__
 """Of a sample, in order: the columns of files."""
 
 

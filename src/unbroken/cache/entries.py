@@ -10,12 +10,12 @@ whole, in any format.  It knows its target by names alone: no key is in it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from enum import StrEnum
 
 from unbroken.core.flight import Finished
 from unbroken.policy import Caching
-from unbroken.types import Delta, Finish, Request, Target, Task, Usage, record
+from unbroken.records import Record, replace
+from unbroken.types import Delta, Finish, Request, Target, Task, Usage
 
 __all__ = ["Entry", "Freshness", "entry_of", "freshness", "serves", "size_of", "wants_usage"]
 
@@ -36,8 +36,7 @@ class Freshness(StrEnum):
     GONE = "gone"
 
 
-@record(kw_only=True)
-class Entry:
+class Entry(Record, kw_only=True):
     """An answer that may be given again.  `flight` is the one that brought it; `size_bytes` is a fair estimate."""
 
     deltas: tuple[Delta, ...]

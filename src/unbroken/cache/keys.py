@@ -19,7 +19,8 @@ from typing import Any
 import msgspec
 
 from unbroken.policy import Caching, Route
-from unbroken.types import Chat, Json, Media, Message, Part, Request, Task, Text, ToolCall, ToolResult, Work, record
+from unbroken.records import Record
+from unbroken.types import Chat, Json, Media, Message, Part, Request, Task, Text, ToolCall, ToolResult, Work
 from unbroken.work import Picture
 
 __all__ = ["Asked", "asked_of"]
@@ -32,8 +33,7 @@ _FIGURE = re.compile(r"\d+")
 """What models of meaning hardly notice: invoice 17 is not invoice 18."""
 
 
-@record()
-class Asked:
+class Asked(Record):
     """A request's `key`; and where its last turn is a question in words alone, that `question` and its `context`.
 
     The context is the key of everything but the question: two requests of the same context

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from unbroken.cache.entries import Entry, size_of
 from unbroken.cache.keys import Asked
@@ -20,6 +20,7 @@ from unbroken.core.flight import Finished
 from unbroken.engine import Caller, Drive
 from unbroken.failures import Fault
 from unbroken.policy import Route
+from unbroken.records import replace
 from unbroken.types import Delta, Request
 
 __all__ = ["Order", "Seat", "Shared", "Source"]

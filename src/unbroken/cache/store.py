@@ -31,10 +31,6 @@ class Store(Protocol):
         """Keep an entry for so long; False where it certainly is not kept."""
         ...
 
-    def drop(self, key: str) -> None:
-        """Forget an entry."""
-        ...
-
 
 class InMemory:
     """Entries in this process, within a number of bytes."""
@@ -48,6 +44,3 @@ class InMemory:
 
     def put(self, key: str, entry: Entry, *, keep_s: float) -> bool:
         return self.shelf.put(key, entry, keep_s=keep_s, now=self._clock())
-
-    def drop(self, key: str) -> None:
-        self.shelf.drop(key)

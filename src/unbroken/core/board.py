@@ -11,16 +11,16 @@ come back later sets its scope aside for exactly so long; without one the time d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from math import log
 from random import Random
-from typing import Any
+from typing import Any, ClassVar
 
 from unbroken.core.breaker import Event, State
 from unbroken.core.budget import Purse
-from unbroken.core.experience import Experience
+from unbroken.core.experience import Experience, Waiting
 from unbroken.core.limits import Cost, Limits
 from unbroken.core.measures import Expected
 from unbroken.core.scopes import Cause, Health
@@ -32,12 +32,13 @@ from unbroken.facts import (
     Decided,
     Fact,
     FirstContent,
+    Hearsay,
     Probed,
     ProbeStarted,
     TargetForced,
 )
 from unbroken.failures import Failure, FailureKind, Fault, Scope
-from unbroken.policy import SEEN_MIN, Breaking, Route
+from unbroken.policy import CHARS_PER_TOKEN, READ_TOKENS_PER_S, SEEN_MIN, SHORT_PROMPT_CHARS, Breaking, Route
 from unbroken.types import Request, Target, Usage
 
 __all__ = ["Board", "Health", "Latency", "Standing"]
@@ -60,6 +61,8 @@ STUCK_DOUBT = 20.0
 """... and more while it rests on few answers: thirteen times after two, four times after twenty."""
 LONGEST_KEPT = 0.99
 """Of the longest plain answer, with each one that follows: after a hundred shorter ones a third of it is left."""
+HEARSAY_MAX = 100
+"""Attempts that another replica tells of at once are counted one by one, up to so many."""
 USUAL_TOKENS = 50
 """Plain answers longer than this are compared by their time for so many tokens."""
 
@@ -71,9 +74,9 @@ class Latency:
     observations lose half their weight every `HALVE_AT`.
     """
 
-    __slots__ = ("_buckets", "_known", "_seen_at", "count", "longest_s", "usual_s", "waiting")
+    __slots__ = ("_buckets", "_known", "_seen_at", "allowed_s", "count", "longest_s", "usual_s", "waiting")
 
-    GROWTH = log(1.15)
+    GROWTH: ClassVar[float] = log(1.15)
     BUCKETS = 100
     HALVE_AT = 1000
     STALE_AT = 16
@@ -86,6 +89,8 @@ class Latency:
         self.count = 0
         self.usual_s = self.longest_s = 0.0
         self.waiting: dict[tuple[str, int], float] = {}
+        self.allowed_s: dict[tuple[str, int], float] = {}
+        """What those among them with long prompts may take longer."""
 
     def stuck_s(self, now: float) -> float:
         """For how long several requests have waited in vain, if longer than answers ever take; else 0.
@@ -95,16 +100,18 @@ class Latency:
         """
         if len(self.waiting) < STUCK_MIN or not self.count:
             return 0.0
-        began = next(islice(self.waiting.values(), STUCK_MIN - 1, None))
+        key = next(islice(self.waiting, STUCK_MIN - 1, None))
+        began = self.waiting[key] + self.allowed_s.get(key, 0.0)
         certain = STUCK_FACTOR + STUCK_DOUBT / self.count
         limit_s = max(STUCK_S_MIN, certain * max(self.percentile_s(0.95), self.longest_s))
         return now - began if now - began > limit_s else 0.0
 
-    def overdue_s(self, now: float) -> float:
-        """How long the oldest have waited, without one in eight and two more, who may just be unlucky."""
+    def late(self, now: float) -> Waiting | None:
+        """Of those who wait the oldest and how long, without one in eight and two more, who may just be unlucky."""
         if len(self.waiting) < STUCK_MIN:
-            return 0.0
-        return now - next(islice(self.waiting.values(), max(STUCK_MIN - 1, len(self.waiting) // 8), None))
+            return None
+        key = next(islice(self.waiting, max(STUCK_MIN - 1, len(self.waiting) // 8), None))
+        return key, now - self.waiting[key]
 
     def add(self, seconds: float, *, now: float, slow: bool = False, whole_s: float = 0.0) -> None:
         """Count an answer; a slow one hardly moves the usual time.  `whole_s` is how long a plain one really took."""
@@ -167,8 +174,10 @@ class Standing:
 
     def settle(self, flight: str, number: int) -> None:
         """This attempt waits no longer, one way or the other."""
-        self.first.waiting.pop((flight, number), None)
-        self.plain.waiting.pop((flight, number), None)
+        for latency in (self.first, self.plain):
+            latency.waiting.pop((flight, number), None)
+            if latency.allowed_s:
+                latency.allowed_s.pop((flight, number), None)
 
     def scope(self, scope: Scope) -> Health | None:
         """The health that a verdict speaks of."""
@@ -207,6 +216,7 @@ class Board:
             AttemptAbandoned: self._abandoned,
             ProbeStarted: self._probe_started,
             Probed: self._probed,
+            Hearsay: self._told,
             TargetForced: self._forced,
         }
 
@@ -245,9 +255,15 @@ class Board:
         return any(health.breaker.state is State.OPEN for health in self.standing(target).scopes)
 
     def may_look(self, target: Target, now: float) -> bool:
-        """Whether it rests only because it failed of late, so that one good answer would bring it back."""
-        scopes = self.standing(target).scopes
-        return self.is_open(target) and all(now >= h.cool_until and h.breaker.state in _LOOKED_AT for h in scopes)
+        """Whether it rests only because it failed of late, so that one good answer would bring it back.
+
+        A share of a limit is left alone for as long as it is: there time heals, and asking does not.
+        """
+        standing = self.standing(target)
+        rests = self.is_open(target) or any(now < health.cool_until for health in standing.scopes)
+        if not rests or now < standing.quota.cool_until or not all(health.may_look(now) for health in standing.scopes):
+            return False
+        return self.limits is None or self.limits.obstacle(target, now) is None
 
     def free_at(self, target: Target, now: float) -> float:
         """When it will be worth another try."""
@@ -276,13 +292,19 @@ class Board:
         return purse
 
     def expect(
-        self, target: Target, request: Request, *, now: float, trust: float = 1.0, route: str = "", priced: bool = True
-    ) -> Expected:
-        """What may be expected of a target for this request; see `Experience.expect`."""
-        overdue_s = self.standing(target).latency(stream=request.stream).overdue_s(now)
-        return self.experience.expect(
-            target, request, now=now, overdue_s=overdue_s, trust=trust, route=route, priced=priced
-        )
+        self, target: Target, request: Request, *, now: float, route: str = "", priced: bool = True
+    ) -> Expected:  # fmt: skip
+        """What may be expected of a target for this request; see `Experience.question`."""
+        return self.expect_each([target], request, now=now, route=route, priced=priced)[0]
+
+    def expect_each(
+        self, targets: Sequence[Target], request: Request, *, now: float, route: str = "", priced: bool = True
+    ) -> list[Expected]:
+        """The same of each of these."""
+        expect, stream = self.experience.expect, request.stream
+        question = self.experience.question(request, now=now, route=route, priced=priced)
+        waits = [self.standing(target).latency(stream=stream).late(now) for target in targets]
+        return [expect(target, question, waiting=late) for target, late in zip(targets, waits, strict=True)]
 
     def healths(self) -> Mapping[str, Health]:
         """Every scope that has been seen, by name."""
@@ -304,14 +326,24 @@ class Board:
     def _started(self, fact: AttemptStarted) -> None:
         standing = self.standing(fact.target)
         self.experience.started(fact)
-        standing.latency(stream=fact.stream).waiting[fact.flight, fact.number] = fact.at
+        latency = standing.latency(stream=fact.stream)
+        latency.waiting[fact.flight, fact.number] = fact.at
+        if fact.prompt_chars > SHORT_PROMPT_CHARS:
+            read_s = fact.prompt_chars / CHARS_PER_TOKEN / READ_TOKENS_PER_S
+            latency.allowed_s[fact.flight, fact.number] = read_s
         if standing.troubled:
             for health in standing.scopes:
                 health.started(fact.at, self._draw.random())
 
     def _heard(self, fact: FirstContent) -> None:
-        self.standing(fact.target).settle(fact.flight, fact.number)
+        standing = self.standing(fact.target)
+        standing.settle(fact.flight, fact.number)
         self.experience.heard(fact)
+        if standing.troubled and not self._is_slow(standing, standing.first, seconds=fact.seconds):
+            # A stream that has begun is proof enough: who waits for its end learns it minutes later.
+            chance = self._draw.random()
+            for health in standing.scopes:
+                health.answered(fact.at, fact.at - fact.seconds, chance=chance)
 
     def _answered(self, fact: AttemptAnswered) -> None:
         standing = self.standing(fact.target)
@@ -423,6 +455,26 @@ class Board:
         """Whether anything that needs this scope has answered since then."""
         return any(known.worked_at > since for known in self._standings.values() if health in known.scopes)
 
+    # -- other replicas
+
+    def _told(self, fact: Hearsay) -> None:
+        """What others saw counts for health as if we had; how busy and how fast it is, each finds out for itself."""
+        standing, failure = self.standing(fact.target), fact.failure
+        if not standing.model.window.reaches(fact.at):
+            return
+        if not fact.number:
+            for health in standing.scopes:
+                health.started(fact.at, self._draw.random())
+        for _ in range(min(fact.number, HEARSAY_MAX)):
+            if failure is not None:
+                self._blame(standing, failure, now=fact.at, began=fact.began)
+                continue
+            for health in standing.scopes:
+                slow = fact.slow and health is standing.model
+                health.good(fact.at, fact.began, chance=self._draw.random(), slow=slow)
+        if fact.number and failure is None:
+            standing.worked_at = max(standing.worked_at, fact.at)
+
     # -- another configuration
 
     def follow(self, breaking: Mapping[str, Breaking], *, default: Breaking, changed: Collection[str]) -> None:
@@ -487,8 +539,6 @@ _FREE_WORDS: Mapping[FailureKind, Scope] = {
     FailureKind.OVERLOADED: Scope.ENDPOINT,
 }
 """Whom a free question that fails speaks of; a list has limits and rights of its own, so the rest says nothing."""
-_LOOKED_AT = frozenset((State.CLOSED, State.OPEN, State.RAMPING))
-"""Elsewhere a probe is under way, or an operator has spoken."""
 
 
 def _normal_s(seconds: float, usage: Usage | None) -> float:

@@ -160,6 +160,10 @@ class Window:
             return True
         return self.slow >= policy.slow_min and self.slow >= policy.slow_rate * self.calls
 
+    def reaches(self, at: float) -> bool:
+        """Whether a call of that time can still be counted: what others tell may come late."""
+        return int(at / self._bucket_s) > self._newest - BUCKETS
+
     def _at(self, now: float) -> list[int]:
         """The bucket of this moment, after those that have become too old were emptied."""
         index = int(now / self._bucket_s)

@@ -51,8 +51,8 @@ class Concurrency:
 
     @property
     def has_room(self) -> bool:
-        """Whether one more may start; one may always."""
-        return self.in_flight < max(1.0, self.limit)
+        """Whether one more may start; one may always, as the limit never falls below it."""
+        return self.in_flight < self.limit
 
     def started(self) -> None:
         """One more is under way."""

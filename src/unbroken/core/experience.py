@@ -1,7 +1,8 @@
 """What is known of targets from what they did: a fold over facts, and what follows for a request.
 
-    experience.expect(target, request, now=now)     from all that was seen of its model there
-    ... trust=scout.trust(name), route="chat")      from what this route saw, as far as it still holds
+    question = experience.question(request, now=now)                    what matters of a request
+    experience.expect(target, question)                                 from all that was seen of its model there
+    experience.expect(target, experience.question(..., route="chat"))   from what this route saw
 
 Health says who may be asked (`Board`); this says what comes of it.  A target is measured from
 the first time on that a strategy asks for it, so that others do not pay for it.
@@ -13,19 +14,23 @@ from collections.abc import Callable, Hashable
 from typing import TypeVar
 
 from unbroken.core.learned import Scout
-from unbroken.core.measures import OVERDUE, Expected, Measure, News, Typical, estimate_usd, size_of
+from unbroken.core.measures import OVERDUE, OVERDUE_TOKENS, Expected, Lengths, Measure, estimate_usd
+from unbroken.core.typical import News
 from unbroken.facts import AttemptAbandoned, AttemptAnswered, AttemptFailed, AttemptStarted, Decided, FirstContent
 from unbroken.failures import Fault, Scope
 from unbroken.policy import CHARS_PER_TOKEN
-from unbroken.types import Request, Target, record
+from unbroken.records import Record
+from unbroken.types import Request, Target, Task
 
-__all__ = ["Experience"]
+__all__ = ["Experience", "Question"]
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
 KEPT_MAX = 10_000
 """Callers may name any model of a provider: beyond so many everything is learned anew."""
+STRAYED = 1.5
+"""Times as slow as usual: more than luck."""
 OF_THE_MODEL = frozenset((Scope.MODEL, Scope.ENDPOINT))
 """A key that is refused or spent says nothing of the model; to a route that learns it is a failure all the same."""
 
@@ -44,15 +49,28 @@ class Kept(dict[Key, Value]):
         return made
 
 
-@record()
-class Work:
-    """An attempt under way: the class of its prompt, its route, and whether it is a stream."""
+class Work(Record):
+    """An attempt under way: its prompt in tokens, its route, whether it is a stream, and whether it writes tokens."""
 
-    size: int = 0
+    prompt_tokens: float = 0.0
     route: str = ""
     stream: bool = False
+    writes: bool = True
 
 
+class Question(Record):
+    """What is asked of each target for a request; what does not depend on the target is worked out once."""
+
+    request: Request
+    now: float
+    route: str
+    priced: bool
+    prompt_tokens: float
+    usual_tokens: float
+
+
+Waiting = tuple[tuple[str, int], float]
+"""An attempt that was not heard of yet, and for how many seconds."""
 UNKNOWN_WORK = Work()
 """An attempt of which the beginning was not heard."""
 
@@ -61,8 +79,7 @@ class Experience:
     """Everything that was measured, by model at a provider and by target of a route that learns."""
 
     def __init__(self) -> None:
-        self.tokens = Typical()
-        """Of answers, whoever gave them."""
+        self.lengths = Lengths()
         self._models: Kept[str, Measure] = Kept(Measure)
         self._routes: Kept[tuple[str, str], Measure] = Kept(Measure)
         self._scouts: Kept[str, Scout] = Kept(Scout)
@@ -70,31 +87,39 @@ class Experience:
 
     # -- questions
 
-    def expect(
-        self, target: Target, request: Request, *, now: float, overdue_s: float = 0.0, trust: float = 1.0,
-        route: str = "", priced: bool = True,
-    ) -> Expected:  # fmt: skip
-        """What may be expected of this target for this request; its cost only where that is wanted (`priced`).
+    def question(self, request: Request, *, now: float, route: str = "", priced: bool = True) -> Question:
+        """What to ask about a request: its cost only where that is wanted (`priced`).
 
-        `overdue_s` is how long those who are waiting for it have waited, `trust` (0 to 1) how
-        far the last measurements hold.  With a `route` only what that route saw counts; it
-        learns for itself from the first time on that this is asked.
+        With a `route` only what that route saw counts; it learns for itself from the first
+        time on that this is asked of a target.
         """
+        prompt_tokens = request.prompt_chars / CHARS_PER_TOKEN
+        usual_tokens = self.lengths.usual(prompt_tokens) if request.task is Task.CHAT else 0.0
+        return Question(request, now, route, priced, prompt_tokens, usual_tokens)
+
+    def expect(self, target: Target, question: Question, *, waiting: Waiting | None = None) -> Expected:
+        """What may be expected of this target; `waiting` is somebody who waits for it, and how long."""
+        request, now, route, priced = question.request, question.now, question.route, question.priced
         measure, stream = self.own(route, target) if route else self.measure(target), request.stream
-        tokens = measure.output_tokens(request, usual=self.tokens.usual)
-        size = size_of(request.prompt_chars)
-        if stream:
-            first_s = _at_least(measure.first_s(size, now=now, trust=trust), overdue_s)
-            total_s = first_s + measure.rest_s(tokens, now=now, trust=trust)
-        else:
-            first_s = total_s = _at_least(measure.plain_s(size, tokens=tokens, now=now, trust=trust), overdue_s)
-        cost_usd: float | None = None
-        if priced and measure.usd.count:
-            cost_usd = measure.usd.value * (request.prompt_chars / CHARS_PER_TOKEN + tokens)
-        elif priced:
-            cost_usd = estimate_usd(target.price, request, tokens=tokens)
-        success = measure.success(now, trust)
-        return Expected(first_s, total_s, success, cost_usd, measure.seen, self.busy(target), stream)
+        tokens = measure.output_tokens(request, usual=question.usual_tokens)
+        first_s, rest_s, doubt = measure.sure_s(question.prompt_tokens, tokens=tokens, now=now, stream=stream)
+        if waiting is not None and first_s:
+            times = self._overdue(target, measure, waiting=waiting, now=now)
+            first_s, rest_s = first_s * times, rest_s if stream else rest_s * times
+        total_s = first_s + rest_s
+        cost_usd = _cost_usd(measure, target, request=request, tokens=tokens, now=now) if priced else None
+        return Expected(
+            first_s if stream else total_s, total_s, measure.success(now), cost_usd, measure.seen, self.busy(target),
+            stream, doubt,
+        )  # fmt: skip
+
+    def _overdue(self, target: Target, measure: Measure, *, waiting: Waiting, now: float) -> float:
+        """How many times longer than usual somebody has waited by now, if that says anything."""
+        key, waited_s = waiting
+        work = self._under_way[target.name].get(key, UNKNOWN_WORK)
+        tokens = 0.0 if work.stream or not work.writes else OVERDUE_TOKENS * self.lengths.usual(work.prompt_tokens)
+        times = waited_s / sum(measure.time_s(work.prompt_tokens, tokens=tokens, now=now))
+        return times if times > OVERDUE else 1.0
 
     def busy(self, target: Target) -> int:
         """How many requests are with it now."""
@@ -112,6 +137,11 @@ class Experience:
         """What this route saw of it, since it was first asked for."""
         return self._routes[route, target.name]
 
+    def strayed(self, target: Target, now: float, *, route: str = "") -> bool:
+        """Whether it is slower now than it usually is, so that it may be back at any moment."""
+        begins = (self.own(route, target) if route else self.measure(target)).begins
+        return begins.guess(now)[0] > STRAYED * begins.usual
+
     # -- the fold
 
     def decided(self, fact: Decided) -> None:
@@ -121,23 +151,28 @@ class Experience:
 
     def started(self, fact: AttemptStarted) -> None:
         """An attempt is under way."""
-        work = Work(size_of(fact.prompt_chars), fact.route, fact.stream)
+        work = Work(fact.prompt_chars / CHARS_PER_TOKEN, fact.route, fact.stream, fact.task is Task.CHAT)
         self._under_way[fact.target.name][fact.flight, fact.number] = work
 
     def heard(self, fact: FirstContent) -> None:
         """A stream has begun."""
         work = self._under_way.get(fact.target.name, {}).get((fact.flight, fact.number), UNKNOWN_WORK)
         for measure in self._measures(fact.target, work.route):
-            self._tell(work.route, fact.target, news=measure.heard(fact.seconds, work.size, now=fact.at))
+            self._tell(work.route, fact.target, news=measure.heard(fact.seconds, work.prompt_tokens, now=fact.at))
 
     def answered(self, fact: AttemptAnswered) -> None:
         """An answer is whole."""
         work = self._end(fact.target, fact.flight, number=fact.number)
         measures = self._measures(fact.target, work.route)
-        if measures and fact.usage is not None and fact.usage.output_tokens:
-            self.tokens.add(float(fact.usage.output_tokens), fact.at)
+        if not measures:
+            return
+        tokens = float(fact.usage.output_tokens) if fact.usage is not None and work.writes else 0.0
+        if tokens:
+            self.lengths.add(tokens, work.prompt_tokens)
+        usual = self.lengths.usual(work.prompt_tokens)
         for measure in measures:
-            self._tell(work.route, fact.target, news=measure.answered(fact, work.size))
+            news = measure.answered(fact, work.prompt_tokens, tokens=tokens, usual_tokens=usual)
+            self._tell(work.route, fact.target, news=news)
 
     def failed(self, fact: AttemptFailed) -> None:
         """An attempt failed; what the caller did wrong does not count."""
@@ -155,8 +190,10 @@ class Experience:
         work = self._end(fact.target, fact.flight, number=fact.number)
         if not fact.outrun:
             return
+        prompt_tokens = work.prompt_tokens
+        tokens = self.lengths.usual(prompt_tokens) if work.writes else 0.0
         for measure in self._measures(fact.target, work.route):
-            news = measure.outrun(fact.elapsed_s, work.size, stream=work.stream, now=fact.at)
+            news = measure.outrun(fact.elapsed_s, prompt_tokens, tokens=tokens, stream=work.stream, now=fact.at)
             self._tell(work.route, fact.target, news=news)
 
     # -- small parts
@@ -169,8 +206,10 @@ class Experience:
         """The model's and the route's own, where somebody has ever asked for them: measuring takes time."""
         if not self._models and not self._routes:
             return ()
-        found = self._models.get(target.model_scope), self._routes.get((route, target.name))
-        return tuple(measure for measure in found if measure is not None)
+        shared, own = self._models.get(target.model_scope), self._routes.get((route, target.name))
+        if own is None:
+            return () if shared is None else (shared,)
+        return (own,) if shared is None else (shared, own)
 
     def _tell(self, route: str, target: Target, *, news: News) -> None:
         """Whoever looks around on this route should hear of it."""
@@ -178,6 +217,10 @@ class Experience:
             scout.told(target.name, news)
 
 
-def _at_least(expected_s: float, overdue_s: float) -> float:
-    """Those who are waiting say when it takes longer by now than it did."""
-    return overdue_s if overdue_s > OVERDUE * expected_s > 0.0 else expected_s
+def _cost_usd(measure: Measure, target: Target, *, request: Request, tokens: float, now: float) -> float | None:
+    """What it costs by the list, or as much more or less as it was told to cost."""
+    listed_usd = estimate_usd(target.price, request, tokens=tokens)
+    if not measure.usd.count:
+        return listed_usd
+    times, _ = measure.usd.guess(now)
+    return times * (listed_usd or request.prompt_chars / CHARS_PER_TOKEN + tokens)

@@ -35,7 +35,8 @@ from unbroken.facts import (
 )
 from unbroken.failures import Failure, FailureKind, Same
 from unbroken.policy import Route
-from unbroken.types import Attempt, Continuation, Delta, Finish, Fix, Request, Target, Why, record
+from unbroken.records import Record
+from unbroken.types import Attempt, Continuation, Delta, Finish, Fix, Request, Target, Why
 
 __all__ = ["Abandon", "Command", "Emit", "Finished", "Flight", "Launch", "Note"]
 
@@ -44,36 +45,31 @@ PREFIX_REFUSED = "prefill_unsupported"
 """The code of a failure that says: this model takes no last message of the assistant's."""
 
 
-@record()
-class Launch:
+class Launch(Record):
     """Send the request to this attempt's target."""
 
     attempt: Attempt
 
 
-@record()
-class Abandon:
+class Abandon(Record):
     """Hang up on this attempt; nothing more is heard of it."""
 
     number: int
 
 
-@record()
-class Emit:
+class Emit(Record):
     """Show this to the caller."""
 
     deltas: Sequence[Delta]
 
 
-@record()
-class Note:
+class Note(Record):
     """Tell whoever wants to know; the board knows already."""
 
     fact: Fact
 
 
-@record()
-class Finished:
+class Finished(Record):
     """The request is over: well (`failure` is None), or not; `shown` when text had been shown.
 
     `cache` and `age_s` are as in an `Outcome`: only a cache says them.
@@ -97,7 +93,7 @@ class Flight:
 
     __slots__ = (
         "_attempts", "_began", "_board", "_broke", "_consolation", "_continuations", "_draw", "_failures", "_fixed",
-        "_hedges", "_holds", "_judge", "_last_resort", "_lineup", "_live", "_out", "_over", "_patience_s",
+        "_hedged", "_holds", "_judge", "_last_resort", "_lineup", "_live", "_out", "_over", "_patience_s",
         "_prefix_refused", "_request", "_retry_at", "_retry_target", "_route", "_shown", "_since", "_tried",
         "_waiting", "_winner", "id",
     )  # fmt: skip
@@ -116,7 +112,8 @@ class Flight:
         self._shown = Shown()
         self._winner: Run | None = None
         self._consolation: Run | None = None
-        self._attempts = self._continuations = self._hedges = 0
+        self._attempts = self._continuations = 0
+        self._hedged = False
         self._began = self._since = self._patience_s = 0.0
         self._retry_at = NEVER
         self._retry_target: Target | None = None
@@ -296,18 +293,17 @@ class Flight:
 
     def _retry(self, now: float) -> None:
         target, self._retry_at, self._retry_target = self._retry_target, NEVER, None
-        if target is not None and not self._board.forced_open(target) and self._launch(target, Why.RETRY, now=now):
-            return
-        self._go_elsewhere(now)
+        if target is None or self._board.forced_open(target) or not self._launch(target, Why.RETRY, now=now):
+            self._go_elsewhere(now)
 
     def _hedge(self, now: float) -> None:
-        self._hedges += 1
+        self._hedged = True
         self._launch_next(Why.HEDGE, now)
 
     def _hedge_at(self) -> float:
         """When a second target should be started, if ever."""
         hedging, soon_s = self._route.policy.hedging, self._lineup.hedge_s
-        if (soon_s is None and not hedging.on) or self._hedges or len(self._live) != 1 or not self._waiting:
+        if (soon_s is None and not hedging.on) or self._hedged or len(self._live) != 1 or not self._waiting:
             return NEVER
         run = next(iter(self._live.values()))
         if run.first_content_at is not None or run.splicer is not None:
@@ -475,7 +471,7 @@ class Flight:
     def _go_elsewhere(self, now: float) -> None:
         if self._live or self._launch_next(Why.FAILOVER, now) or self._launch_last_resort(now):
             return
-        self._give_up(last_words.everybody_failed(self._failures), now)
+        self._give_up(last_words.everybody_failed(self._failures, self._lineup), now)
 
     def _give_up(self, failure: Failure, now: float) -> None:
         """Nobody answered in words; an empty answer, if there was one, is better than an error."""
@@ -541,7 +537,6 @@ class Flight:
         for run in list(self._live.values()):
             self._abandon(run, now)
         self._over = True
-        self._retry_at = NEVER
         end = self.so_far(failure)
         ended = FlightEnded(
             now, self.id, self._route.name, end.target, end.attempts, now - self._began,

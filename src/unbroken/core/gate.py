@@ -33,6 +33,9 @@ from unbroken.types import Target
 
 __all__ = ["Gate", "Waiter"]
 
+BRISK = 1.25
+"""Those who wait begin so many times as fast as the room of a minute comes back on average, and not all at once: what
+goes out in a rush comes back in a rush, and in between there is nothing for anybody."""
 LOOK_S = 1.0
 """How often is looked whether somebody has got well meanwhile, at least."""
 SOON_S = 0.001
@@ -69,9 +72,10 @@ class Waiter:
 class _Lane:
     """Those who wait on one route for the same targets."""
 
-    __slots__ = ("callers", "length", "order")
+    __slots__ = ("callers", "length", "order", "turn_at")
 
     def __init__(self) -> None:
+        self.turn_at = 0.0
         self.order: list[tuple[float, int, Waiter]] = []
         self.callers: dict[str, deque[Waiter]] = {}
         self.length = 0
@@ -123,8 +127,9 @@ class Gate:
     def next(self, now: float) -> Waiter | None:
         """Whoever may begin now; the driver begins it before it asks again."""
         for head in sorted(self._heads(), key=lambda waiter: waiter.start):
-            if now < head.deadline and not self._blocked(head, now):
+            if self._lanes[head.lane].turn_at <= now < head.deadline and not self._blocked(head, now):
                 self._work = max(self._work, head.start)
+                self._lanes[head.lane].turn_at = now + self._gap_s(head)
                 self._take_out(head)
                 self._note_pace(now)
                 return head
@@ -156,7 +161,7 @@ class Gate:
         at = min(self._deadlines[0][0], now + LOOK_S)
         for head in self._heads():
             free_ats = [self._free_at(target, head, now=now) for target in head.targets]
-            at = min([at, *(free_at for free_at in free_ats if free_at > now)])
+            at = min([at, *(later for later in (*free_ats, self._lanes[head.lane].turn_at) if later > now)])
         return max(at, now + SOON_S)
 
     # -- room
@@ -189,6 +194,11 @@ class Gate:
         at = self._limits.free_at(target, now, cost=waiter.cost, before=before)
         return max(at, self._board.free_at(target, now))
 
+    def _gap_s(self, waiter: Waiter) -> float:
+        """How long the next one waits for its turn, with all targets together; 0 where one has no such limit."""
+        gaps = [self._limits.gap_s(target, waiter.cost) for target in waiter.targets]
+        return 1.0 / sum(BRISK / gap for gap in gaps) if all(gaps) else 0.0
+
     def _has_waiters_for(self, waiter: Waiter) -> bool:
         """Whether anybody is before this one: on its route, or on another for one of its targets."""
         if not self.waiting:
@@ -202,7 +212,7 @@ class Gate:
         before = min(lane.length, (own + 1) * len(lane.callers.keys() | {waiter.caller}) - 1)
         each = ceil(before / len(blocked))
         at = min(self._free_at(target, waiter, now=now, before=each) for target in blocked)
-        return max(at - now, 0.0) or (before + 1) * self._pace_s
+        return (at - now) or (before + 1) * self._pace_s
 
     def _note_pace(self, now: float) -> None:
         """How fast waiters begin, where nothing but that tells when there will be room."""
@@ -227,7 +237,7 @@ class Gate:
 
     def _charge(self, waiter: Waiter) -> float:
         """What a request costs its caller: the largest part that it takes of anything."""
-        return max((self._limits.share(target, waiter.cost) for target in waiter.targets), default=1.0)
+        return max(self._limits.share(target, waiter.cost) for target in waiter.targets)
 
     def _take_out(self, waiter: Waiter) -> None:
         lane = self._lanes[waiter.lane]

@@ -21,7 +21,8 @@ from unbroken.core.board import Board, Latency, Standing
 from unbroken.core.breaker import State
 from unbroken.core.scopes import Cause, Health
 from unbroken.failures import FailureKind, Scope
-from unbroken.types import Target, record
+from unbroken.records import Record
+from unbroken.types import Target
 
 __all__ = ["Condition", "LastProbe", "Pace", "ScopeHealth", "TargetHealth", "health_of"]
 
@@ -59,8 +60,7 @@ _STRONGER = frozenset((State.FORCED_OPEN, State.FORCED_CLOSED))
 STUCK = Condition.DEGRADED
 
 
-@record(kw_only=True)
-class ScopeHealth:
+class ScopeHealth(Record, kw_only=True):
     """One thing that can be ill on its own.
 
     `name` is what an operator forces it by.  Times are on the board's clock: `since` when the
@@ -84,8 +84,7 @@ class ScopeHealth:
     opens: int
 
 
-@record(kw_only=True)
-class Pace:
+class Pace(Record, kw_only=True):
     """How long answers take, in seconds, at the median and at the 95th and 99th percentile; how many that rests on."""
 
     answers: int
@@ -94,8 +93,7 @@ class Pace:
     p99_s: float
 
 
-@record(kw_only=True)
-class LastProbe:
+class LastProbe(Record, kw_only=True):
     """The last free question: when it was answered, after how long, and what was wrong."""
 
     at: float
@@ -103,8 +101,7 @@ class LastProbe:
     failure: str
 
 
-@record(kw_only=True)
-class TargetHealth:
+class TargetHealth(Record, kw_only=True):
     """How a target is, and why.
 
     `worst` is the scope that its condition comes from; of one that is well, `cause` is what was

@@ -3,7 +3,8 @@
 A `Scout` belongs to a route.  It counts how often each target was chosen of late, and keeps a
 purse from which looking at somebody else is paid.  Each request puts `share` of a request
 into it; a look costs one, or more where the other is known to be worse.  So at most that share
-of requests is spent on looking, and what they lose is bounded by the same share.
+of requests is spent on looking, and what they lose is bounded by the same share; only who was
+surprisingly good is looked at again on credit.
 
 Whom to look at is decided as by the discounted upper confidence bound (Garivier and Moulines,
 "On upper-confidence bound policies for switching bandit problems", 2011): by how good a target
@@ -17,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import exp, log, sqrt
 
-from unbroken.core.measures import News
+from unbroken.core.typical import News
 from unbroken.facts import Decided
 
 __all__ = ["Scout"]
@@ -38,6 +39,8 @@ WINDFALL = 4.0
 """Looks that are given when a change was noticed, ..."""
 CALM = 200
 """... but not again within so many requests."""
+AGAIN = 1.0
+"""Who seems to have become better is looked at again right away: if he is, that costs nothing."""
 
 
 class Scout:
@@ -55,11 +58,6 @@ class Scout:
         """How many requests to this target are still remembered."""
         count, at = self._asks.get(name, (0.0, 0))
         return count * exp((at - self.requests) / FADING) if count else 0.0
-
-    def trust(self, name: str) -> float:
-        """How far what was measured of it still holds, 0 to 1; the rest is what is usual."""
-        known = self.known(name)
-        return known / (known + 1.0)
 
     def decided(self, fact: Decided) -> None:
         """A request of the route was given to somebody."""
@@ -79,6 +77,8 @@ class Scout:
             return
         if self.known(name) <= SELDOM:
             self._asks.pop(name, None)
+            if news is News.BETTER:
+                self.purse = max(self.purse, AGAIN)
         if self.requests - self._alarmed >= CALM:
             self.purse += WINDFALL
             self._alarmed = self.requests

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 from unbroken.core.concurrency import Concurrency
@@ -31,7 +32,8 @@ from unbroken.facts import (
 )
 from unbroken.failures import FailureKind
 from unbroken.policy import CHARS_PER_TOKEN
-from unbroken.types import Allowance, Request, Target, Task, Usage, record
+from unbroken.records import Record
+from unbroken.types import Allowance, Request, Target, Task, Usage
 
 __all__ = ["Cost", "Limits", "Pool", "cost_of"]
 
@@ -52,8 +54,7 @@ TOO_MUCH = frozenset((FailureKind.OVERLOADED, FailureKind.SILENT))
 """Failures that say that a model has more to do than it can."""
 
 
-@record()
-class Cost:
+class Cost(Record):
     """What a request may take: `output_tokens` is what its caller allows for, 0 where nobody says."""
 
     prompt_chars: int = 0
@@ -70,7 +71,8 @@ class Pool:
     """What is counted together: a key's share of one model, or all that a key does."""
 
     __slots__ = (
-        "_answers", "_chars_per_token", "_configured", "_usual", "concurrent_max", "deaf_until", "in_flight", "meters",
+        "_answers", "_chars_per_token", "_configured", "_part", "_usual", "at_once", "concurrent_max", "deaf_until",
+        "in_flight", "meters",
     )  # fmt: skip
 
     def __init__(self, allowance: Allowance | None = None) -> None:
@@ -81,12 +83,13 @@ class Pool:
             ("requests", allowance.requests_per_day, DAY_S),
         )
         self.meters = {
-            f"{unit} in {window_s:.0f} s": Meter(unit, limit, window_s=window_s, configured=True)
+            f"{unit} in {window_s:.0f} s": Meter(unit, limit, window_s=window_s)
             for unit, limit, window_s in configured
             if limit is not None
         }
         self._configured = frozenset(self.meters)
-        self.concurrent_max = allowance.concurrent_max
+        self.concurrent_max = self.at_once = allowance.concurrent_max
+        self._part = inf
         self.in_flight = 0
         self.deaf_until = 0.0
         self._chars_per_token, self._usual, self._answers = CHARS_PER_TOKEN, USUAL_TOKENS, 0
@@ -97,15 +100,37 @@ class Pool:
         for name in mine - other.meters.keys():
             del self.meters[name]
         for name, meter in other.meters.items():
-            self.meters.setdefault(name, meter).allow(meter.limit)
+            self.meters.setdefault(name, meter).limit = meter.limit
         self._configured, self.concurrent_max = frozenset(other.meters), other.concurrent_max
+        self.lend(self._part)
+
+    def lend(self, part: float) -> None:
+        """Others share the limit on what is under way: only so many at once are ours."""
+        self._part, most = part, self.concurrent_max
+        self.at_once = None if most is None else int(min(most, part))
+
+    @property
+    def configured(self) -> Iterator[tuple[str, Meter]]:
+        """The meters that an operator wants, by name."""
+        return ((name, meter) for name, meter in self.meters.items() if name in self._configured)
 
     def amount(self, meter: Meter, cost: Cost) -> float:
         """What a request is likely to take of a meter."""
         if meter.unit == "requests":
             return 1.0
+        return self._counted(meter, cost, written=self._written(meter, cost))
+
+    def likely(self, meter: Meter, cost: Cost) -> float:
+        """What it will have taken in the end, with nothing set aside."""
+        written = min(cost.output_tokens or self._usual, self._usual) if cost.writes else 0.0
+        return self._counted(meter, cost, written=written)
+
+    def _counted(self, meter: Meter, cost: Cost, *, written: float) -> float:
+        """What a meter counts of a request whose answer has so many tokens."""
+        if meter.unit == "requests":
+            return 1.0
         read = cost.prompt_chars / self._chars_per_token
-        return read * (meter.unit != "output_tokens") + self._written(meter, cost) * (meter.unit != "input_tokens")
+        return read * (meter.unit != "output_tokens") + written * (meter.unit != "input_tokens")
 
     def _written(self, meter: Meter, cost: Cost) -> float:
         if not cost.writes:
@@ -126,7 +151,7 @@ class Pool:
 
     def full(self, cost: Cost, now: float) -> str | None:
         """What there is no room in, in words."""
-        if self.concurrent_max is not None and self.in_flight >= self.concurrent_max:
+        if self.at_once is not None and self.in_flight >= self.at_once:
             return f"{self.in_flight} of {self.concurrent_max} requests are under way"
         for meter in self.meters.values():
             if not meter.has_room(self.amount(meter, cost), now):
@@ -141,8 +166,7 @@ def _used(unit: str, usage: Usage) -> float:
     return {"tokens": read + written, "input_tokens": read, "output_tokens": written}.get(unit, 1.0)
 
 
-@record()
-class Spent:
+class Spent(Record):
     """What one attempt took of one meter: the entry, its number, how much, and what had gone out by then."""
 
     entry: Entry
@@ -174,7 +198,7 @@ class Limits:
     """The room of every target, folded from facts."""
 
     def __init__(self, targets: Iterable[Target] = ()) -> None:
-        """`targets` are those whose allowances are known beforehand, whichever of them is met first."""
+        """`targets` are those with an allowance; one of a whole key holds for every model that is asked for with it."""
         self._pools: dict[str, Pool] = {}
         self._models: dict[str, Concurrency] = {}
         self._places: dict[str, Place] = {}
@@ -216,17 +240,34 @@ class Limits:
         """Whether it matters what its provider says of its limits now: not so soon after it said that much is left."""
         return now >= self.place(target).pools[0].deaf_until
 
+    def gap_s(self, target: Target, cost: Cost) -> float:
+        """How far apart requests like this are where a minute's room is spread over it; 0 without such a limit.
+
+        Of one that others share we have a part at a time, which comes in pieces anyway.
+        """
+        gaps = (
+            meter.window_s * pool.likely(meter, cost) / meter.limit
+            for pool in self.place(target).pools
+            for meter in pool.meters.values()
+            if meter.window_s <= MINUTE_S and not meter.is_shared
+        )
+        return max(gaps, default=0.0)
+
     def share(self, target: Target, cost: Cost) -> float:
         """How much of what the target may take at once such a request takes: 0 where there is no limit."""
         place = self.place(target)
         shares = [amount / meter.limit for meter, amount in self._amounts(target, cost)]
         shares += [1.0 / pool.concurrent_max for pool in place.pools if pool.concurrent_max]
-        return max(shares, default=1.0 / max(1.0, place.model.limit))
+        return max(shares, default=1.0 / place.model.limit)
 
     def place(self, target: Target) -> Place:
         """Where a target's attempts count; made on first sight of it."""
         known = self._places.get(target.name)
         return known if known is not None else self._meet(target)
+
+    def configured(self) -> Iterator[tuple[str, Pool]]:
+        """What is counted together where an operator has set limits, by scope."""
+        return ((scope, self._pool(scope)) for scope in tuple(self._configured))
 
     def _amounts(self, target: Target, cost: Cost) -> Iterator[tuple[Meter, float]]:
         for pool in self.place(target).pools:
@@ -300,7 +341,7 @@ class Limits:
         if all((reading.remaining or 0.0) >= AMPLE * reading.limit for reading in fact.readings):
             pool.deaf_until = fact.at + DEAF_S
         for reading in fact.readings:
-            meter = pool.meters.get(reading.name) or self._new_meter(pool, reading.name, unit=reading.unit)
+            meter = pool.meters.setdefault(reading.name, Meter(reading.unit, 1.0, window_s=0.0))
             spent = ticket.spent.get(meter) if ticket is not None else None
             if ticket is None or spent is None:
                 meter.told(reading, at=fact.at, seq=0, sent=0.0)
@@ -334,17 +375,11 @@ class Limits:
 
     # -- making
 
-    def _new_meter(self, pool: Pool, name: str, *, unit: str) -> Meter:
-        meter = pool.meters[name] = Meter(unit, 1.0, window_s=0.0)
-        return meter
-
     def _meet(self, target: Target) -> Place:
         if len(self._places) >= POOLS_MAX:
             self._places.clear()
             self._pools.clear()
             self._models.clear()
-        for scope, allowance in _allowances((target,)).items():
-            self._configured.setdefault(scope, allowance)
         pools = [self._pool(target.quota_scope)]
         if target.key_scope in self._configured:
             pools.append(self._pool(target.key_scope))

@@ -14,7 +14,8 @@ from unbroken.core.limits import cost_of
 from unbroken.core.strategies import STRATEGIES, Draw, View, within
 from unbroken.facts import Decided
 from unbroken.policy import CHARS_PER_TOKEN, Route
-from unbroken.types import Request, Target, Task, record
+from unbroken.records import Record
+from unbroken.types import Request, Target, Task
 
 __all__ = ["Lineup", "Unable", "incapable", "line_up", "roomier"]
 
@@ -22,8 +23,7 @@ _UNMEASURED_CHARS = 1_000
 """A prompt shorter than this fits every model's window."""
 
 
-@record()
-class Lineup:
+class Lineup(Record):
     """The order of targets, how many at once, who rests and who cannot (with reasons).
 
     `hedge_s` is when the second is started while the first is silent, where the strategy

@@ -1,280 +1,279 @@
 """How a target has done of late, measured from facts: how fast, how well, how wordy.
 
-    Typical    one quantity that is measured again and again, and may change
     Measure    everything that was seen of one target, or of one model at a provider
-    Expected   what may be expected of it for one request
+    Lengths    how long answers are, whoever gives them
+    Expected   what may be expected of a target for one request
 
-Estimates rise faster than they fall, as Finagle's peak EWMA does: whoever has become slow is
-left at once, whoever was slow once is not forgiven for a single good answer.  Unlike there,
-how often somebody is asked does not move his estimate, so that a busy target can be compared
-with one that is only looked at now and then.
+An answer is taken to consist of its beginning, which grows with the prompt, and of its tokens,
+each of which takes the same time.  So a long prompt, or a long answer, says as much of a target
+as a short one, and a plain answer as much as a stream.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import IntEnum
-from math import exp, log
+from math import exp, inf, log, sqrt
 
+from unbroken.core.typical import HINT, Mean, News, Slope, Typical
 from unbroken.facts import AttemptAnswered
 from unbroken.policy import CHARS_PER_TOKEN
 from unbroken.price import Price
-from unbroken.types import Request, Usage, record
+from unbroken.records import Record
+from unbroken.types import Request, Usage
 
-__all__ = ["SIZES_CHARS", "Expected", "Measure", "News", "Typical", "burdens", "estimate_usd", "size_of"]
+__all__ = ["Expected", "Lengths", "Measure", "burdens", "estimate_usd", "reading"]
 
-SIZES_CHARS = (int(1_000 * CHARS_PER_TOKEN), int(8_000 * CHARS_PER_TOKEN))
-"""Prompts under 1,000 tokens, under 8,000, and longer ones are measured apart: reading takes time."""
-FALL = 0.03
-"""What a new measurement weighs at least: an estimate rests on the last thirty or so."""
-RISE = 2.0
-"""How many times more it weighs where it is worse."""
-AGEING_S = 10.0
-"""With little traffic each one weighs more: two thirds after so long a silence, were there no limit."""
-HEAVIEST = 0.5
-"""... and never more than this."""
-USUAL = 0.005
-"""What a measurement weighs for what is usual over the hours."""
-REVERT_S = 120.0
-"""What is not measured drifts back to what is usual; after so long two thirds of the way."""
-SURPRISE = log(2.0)
-"""Twice or half of what was expected is surprising, ..."""
-SURPRISE_SPREADS = 3.0
-"""... or so many times the usual deviation, where that is more."""
-SURPRISES = 2
-"""So many in a row are no accident: ..."""
-ANEW = 0.75
-"""... then this much is the new measurement."""
+READ_TOKENS = 4_000.0
+"""Reading a prompt of so many tokens takes as long again as answering an empty one: what is usual at hosted models,
+and what a target is taken to do until it has shown how fast it reads."""
+BEGIN_TOKENS = 40.0
+"""An answer's beginning takes as long as so many of its tokens: a guess, until both were seen."""
+GUESSED = 0.5
+"""... which may be off by a factor of two: a variance of its logarithm."""
 OVERDUE = 2.0
 """Whoever waits twice as long as usual says something although nothing came yet."""
+OVERDUE_TOKENS = 2.0
+"""... of a plain answer twice as long as usual, as it may just be long."""
 MEMORY = 50.0
 """Successes and failures count for so many requests, ..."""
 MEMORY_S = 60.0
 """... and fade with time: two thirds of them in a minute."""
 TRUST = 2.0
 """Everybody is believed to have answered so many requests well before the first."""
-UNSEEN_TOKENS = 300
+UNSEEN_TOKENS = 300.0
 """What an answer is taken to have while none was seen: some two hundred words."""
-SEEN_TOKENS = 50.0
-"""So many answers of its own weigh as much as those of all others, or as that guess."""
-FAILS = 0.5
-"""When half of them fail, an answer is the surprise."""
+LENGTHS = 12
+"""Classes of prompts by their length, each twice as long as the one before, ..."""
+SHORT_TOKENS = 128
+"""... from this on."""
+LENGTH_SEEN = 10.0
+"""So many answers to prompts of a class say as much of it as all others."""
+WORDY = 9.0
+"""A target is wordier than others where it is so by three deviations: models do differ, but so do requests."""
+WORDY_SEEN = 200
 UNSOUND = 0.9
 """When one request in ten fails, that is a change."""
+PROOF = 2.0
+"""Failures are forgotten after a row of answers that would be a wonder (one in e to this power) were they to go on."""
+USD_NOISE = 0.01
+"""Prices do not scatter as times do: twice the price is news."""
+AS_LISTED = 0.001
+"""Up to so small a share of it, a charge is what the list says."""
+NOTHING = (0.0, 0.0, 0.0, 0.0)
 FAILING = 2.0
 """The power of success: who fails every second time has to be four times faster to be as good."""
 LEAST_SHARE = 0.01
 """What is free counts as a hundredth of the dearest; in logarithms nothing would be infinitely better."""
 
 
-def size_of(prompt_chars: int) -> int:
-    """The class of a prompt: 0, 1 or 2."""
-    short, middle = SIZES_CHARS
-    return 0 if prompt_chars < short else 1 if prompt_chars < middle else 2
+def reading(prompt_tokens: float, slope: float = 1.0) -> float:
+    """How many times as long an answer's beginning takes as after an empty prompt; a slope of 1 is usual."""
+    return 1.0 + slope * prompt_tokens / READ_TOKENS
 
 
-class News(IntEnum):
-    """What a measurement suggests: nothing, that it may have become better, or that it has changed."""
-
-    NONE = 0
-    BETTER = 1
-    CHANGED = 2
-
-
-class Typical:
-    """One quantity, always positive: what it is now, and what it usually is."""
-
-    __slots__ = ("at", "count", "spread", "streak", "usual", "value")
+class Lengths:
+    """How many tokens answers have, by the length of the prompt."""
 
     def __init__(self) -> None:
-        self.value = self.usual = 0.0
-        self.spread = 0.0
-        self.at = 0.0
-        self.count = 0
-        self.streak = 0
+        self.all = Mean()
+        self._classes = [Mean() for _ in range(LENGTHS)]
 
-    def add(self, seen: float, now: float) -> News:
-        """Take in a measurement, and say what it suggests."""
-        seen = max(seen, 1e-6)
-        self.count += 1
-        if self.count == 1:
-            self.value = self.usual = seen
-            self.at = now
-            return News.NONE
-        off = log(seen / self.value)
-        aged = min(HEAVIEST, 1.0 - exp((self.at - now) / AGEING_S))
-        self.at = now
-        surprises = self._surprises(off)
-        weight = max(1.0 / self.count, FALL, aged)
-        if surprises >= SURPRISES:
-            weight, self.streak = ANEW, 0
-        elif off > 0.0:
-            weight = min(HEAVIEST, RISE * weight)
-        self.value += weight * (seen - self.value)
-        self.usual += max(USUAL, 1.0 / self.count) * (min(seen, 2.0 * self.usual) - self.usual)
-        if surprises < SURPRISES:
-            return News.BETTER if surprises and off < 0.0 else News.NONE
-        if off < 0.0:
-            self.usual = min(self.usual, self.value)
-        return News.CHANGED
+    def add(self, tokens: float, prompt_tokens: float) -> None:
+        """An answer of so many tokens came."""
+        self.all.add(tokens)
+        self._classes[_class_of(prompt_tokens)].add(tokens)
 
-    def _surprises(self, off: float) -> int:
-        """How many measurements in a row, this one included, were far off to the same side."""
-        size, side = abs(off), 1 if off > 0.0 else -1
-        if size > max(SURPRISE, SURPRISE_SPREADS * self.spread):
-            self.streak = self.streak + side if self.streak * side > 0 else side
-        else:
-            self.streak = 0
-            self.spread += 0.05 * (size - self.spread)
-        return abs(self.streak)
+    def usual(self, prompt_tokens: float) -> float:
+        """What to expect of the next."""
+        if not self.all.count:
+            return UNSEEN_TOKENS
+        mine = self._classes[_class_of(prompt_tokens)]
+        return self.all.value + mine.count / (mine.count + LENGTH_SEEN) * (mine.value - self.all.value)
 
-    def at_least(self, seen: float, now: float) -> News:
-        """It is more than this, how much more is not known."""
-        return self.add(seen, now) if not self.count or seen > self.value else News.NONE
 
-    def believed(self, now: float, trust: float = 1.0) -> float:
-        """What it is believed to be; `trust` (0 to 1) is how far the last measurements still hold."""
-        kept = trust * exp((self.at - now) / REVERT_S)
-        return self.usual + kept * (self.value - self.usual)
+def _class_of(prompt_tokens: float) -> int:
+    return min(LENGTHS - 1, int(prompt_tokens / SHORT_TOKENS).bit_length())
 
 
 class Measure:
-    """What was seen of a target: times to the first content and to the end by size of prompt, pace, success."""
+    """What was seen of a target: the time to begin and for each token, success, words, what it charges."""
 
-    __slots__ = (
-        "_first",
-        "_good_in_a_row",
-        "_judged_at",
-        "_plain",
-        "bad",
-        "good",
-        "paces",
-        "seen",
-        "seen_at",
-        "tokens",
-        "usd",
-    )
+    __slots__ = ("_judged_at", "_known", "_known_until", "_proof", "bad", "begins", "good", "paces", "seen", "slope",
+                 "usd", "wordiness", "words")  # fmt: skip
 
     def __init__(self) -> None:
-        self._first: list[Typical | None] = [None, None, None]
-        self._plain: list[Typical | None] = [None, None, None]
-        self.paces, self.tokens, self.usd = Typical(), Typical(), Typical()
-        """Seconds for each token of an answer, tokens of an answer, dollars for each token where it is told."""
+        self.begins, self.paces = Typical(), Typical()
+        """Seconds to the first content after an empty prompt, and for each token from there."""
+        self.slope = Slope()
+        """How long reading takes, in times of what is usual."""
+        self.usd = Typical(USD_NOISE)
+        """Dollars in times of the list price, or for each token; nothing while the list is right."""
+        self.words, self.wordiness = Mean(), 1.0
+        """Tokens in times of what is usual, and what may be made of that."""
         self.good = self.bad = 0.0
-        self._judged_at = self.seen_at = 0.0
-        self._good_in_a_row = 0
+        self._judged_at = self._proof = 0.0
+        self._known, self._known_until = NOTHING, -inf
         self.seen = 0
         """How many answers and failures this rests on."""
 
     # -- what happens
 
-    def heard(self, seconds: float, size: int, *, now: float) -> News:
+    def heard(self, seconds: float, prompt_tokens: float, *, now: float) -> News:
         """A stream's first content came."""
-        return _of(self._first, size).add(seconds, now)
+        self._known_until = -inf
+        news = self.begins.add(seconds / reading(prompt_tokens, self.slope.value), now)
+        if news is not News.CHANGED:
+            self.slope.add(prompt_tokens / READ_TOKENS, self.begins)
+        return news
 
-    def answered(self, fact: AttemptAnswered, size: int) -> News:
-        """A whole answer came."""
+    def answered(self, fact: AttemptAnswered, prompt_tokens: float, *, tokens: float, usual_tokens: float) -> News:
+        """A whole answer came, of so many tokens where it has any, to a prompt that is usually answered with others."""
         now, usage = fact.at, fact.usage
         news = self._went_well(now)
         if not fact.stream:
-            news = max(news, _of(self._plain, size).add(fact.total_s, now))
-        if usage is None:
-            return news
-        rest_s, tokens = fact.total_s - fact.first_content_s, usage.output_tokens
+            news = max(news, self._whole(fact.total_s, prompt_tokens, tokens=tokens, now=now))
+        elif tokens and fact.total_s > fact.first_content_s:
+            self._known_until = -inf
+            news = max(news, self.paces.add((fact.total_s - fact.first_content_s) / tokens, now))
         if tokens:
-            self.tokens.add(float(tokens), now)
-            if fact.stream and rest_s > 0.0:
-                news = max(news, self.paces.add(rest_s / tokens, now))
-        if usage.cost_usd is not None:
-            news = max(news, self.usd.add(usage.cost_usd / max(1, usage.input_tokens + tokens), now))
+            self._count(tokens / usual_tokens)
+        if usage is not None and usage.cost_usd is not None:
+            news = max(news, self._charged(usage.cost_usd, usage, price=fact.target.price, now=now))
         return news
 
     def failed(self, now: float) -> News:
         """An attempt failed for a reason that is the target's."""
         was = self.success(now)
-        self._good_in_a_row = 0
+        self._proof = 0.0
         self._judge(now, bad=1.0)
         return News.CHANGED if was > UNSOUND >= self.success(now) else News.NONE
 
-    def outrun(self, seconds: float, size: int, *, stream: bool, now: float) -> News:
+    def outrun(self, seconds: float, prompt_tokens: float, *, tokens: float, stream: bool, now: float) -> News:
         """It had said nothing after so long, when somebody else had answered."""
         self.seen += 1
-        self.seen_at = now
-        return _of(self._first if stream else self._plain, size).at_least(seconds, now)
+        self._known_until = -inf
+        if stream:
+            return self.begins.at_least(seconds / reading(prompt_tokens, self.slope.value), now)
+        begin_s, pace_s, _, _ = self._times(now)
+        if seconds < begin_s * reading(prompt_tokens, self.slope.value) + tokens * pace_s:
+            return News.NONE
+        return self._whole(seconds, prompt_tokens, tokens=tokens, now=now)
+
+    def _whole(self, seconds: float, prompt_tokens: float, *, tokens: float, now: float) -> News:
+        """A plain answer's beginning and tokens were both so many times slower than expected, as far as it shows."""
+        begin_s, pace_s, _, _ = self._times(now)
+        if not begin_s:
+            begin_s, pace_s = 1.0, 1.0 / BEGIN_TOKENS
+        first_s, rest_s = begin_s * reading(prompt_tokens, self.slope.value), tokens * pace_s
+        times, share = seconds / (first_s + rest_s), first_s / (first_s + rest_s)
+        self._known_until = -inf
+        news = self.begins.add(begin_s * times, now, share=share)
+        if news is not News.CHANGED and share >= HINT:
+            self.slope.add(prompt_tokens / READ_TOKENS, self.begins, share=share)
+        return max(news, self.paces.add(pace_s * times, now, share=1.0 - share))
+
+    def _count(self, times: float) -> None:
+        """An answer had so many times as many tokens as is usual: a target is wordier once that is no chance."""
+        own = self.words
+        own.add(times)
+        apart = (own.value - 1.0) ** 2
+        by_chance = WORDY * max(1.0, own.variance) / min(own.count, WORDY_SEEN)
+        self.wordiness = 1.0 + apart / (apart + by_chance) * (own.value - 1.0)
+
+    def _charged(self, cost_usd: float, usage: Usage, *, price: Price, now: float) -> News:
+        """What is charged as listed needs no measuring."""
+        listed_usd = _listed_usd(price, usage)
+        times = cost_usd / (listed_usd or max(1.0, usage.input_tokens + usage.output_tokens))
+        if listed_usd and not self.usd.count:
+            if abs(times - 1.0) < AS_LISTED:
+                return News.NONE
+            if self.seen > 1:
+                self.usd.add(1.0, now)
+        return self.usd.add(times, now)
 
     def _went_well(self, now: float) -> News:
         """What answers well again after it failed as a rule is not held to its failures for long."""
-        failing = self.bad > 0.0 and self.success(now) < FAILS
+        was = self.success(now)
         self._judge(now, good=1.0)
-        self._good_in_a_row += 1
-        if not failing:
+        if not self.bad:
             return News.NONE
-        if self._good_in_a_row < SURPRISES:
-            return News.BETTER
-        self.bad *= 1.0 - ANEW
-        return News.CHANGED
+        self._proof -= log(was)
+        if self._proof > PROOF:
+            self.bad = self._proof = 0.0
+            return News.CHANGED
+        return News.BETTER if was < UNSOUND else News.NONE
 
     def _judge(self, now: float, *, good: float = 0.0, bad: float = 0.0) -> None:
         kept = min(exp((self._judged_at - now) / MEMORY_S), 1.0 - 1.0 / MEMORY)
         self.good, self.bad = kept * self.good + good, kept * self.bad + bad
-        self._judged_at = self.seen_at = now
+        self._judged_at = now
         self.seen += 1
 
     # -- what is known
 
-    def success(self, now: float, trust: float = 1.0) -> float:
+    def success(self, now: float) -> float:
         """The share of requests that go well, 0 to 1; old failures are forgotten."""
         if not self.bad:
             return 1.0
-        kept = trust * exp((self._judged_at - now) / MEMORY_S)
+        kept = exp((self._judged_at - now) / MEMORY_S)
         good = kept * self.good + TRUST
         return good / (good + kept * self.bad)
 
-    def first_s(self, size: int, *, now: float, trust: float = 1.0) -> float:
-        """Seconds to a stream's first content; 0 where nothing is known."""
-        found = _nearest(self._first, size) or _nearest(self._plain, size)
-        return found.believed(now, trust) if found is not None else 0.0
+    def time_s(self, prompt_tokens: float, *, tokens: float, now: float) -> tuple[float, float]:
+        """Seconds to the first content, and from there to the end of so many tokens; nothing where nothing is known."""
+        begin_s, pace_s, _, _ = self._times(now)
+        return begin_s * reading(prompt_tokens, self.slope.value), tokens * pace_s
 
-    def rest_s(self, tokens: float, *, now: float, trust: float = 1.0) -> float:
-        """Seconds from there to the end of a stream of so many tokens."""
-        return tokens * self.paces.believed(now, trust) if self.paces.count else 0.0
+    def sure_s(
+        self, prompt_tokens: float, *, tokens: float, now: float, stream: bool
+    ) -> tuple[float, float, float]:  # fmt: skip
+        """The same, and how unsure what a caller waits for is: the deviation of its logarithm."""
+        begin_s, pace_s, begin_doubt, pace_doubt = self._times(now)
+        first_s, rest_s = begin_s * reading(prompt_tokens, self.slope.value), tokens * pace_s
+        if not first_s:
+            return first_s, rest_s, 0.0
+        waited_s = 0.5 * rest_s if stream else rest_s
+        doubt = sqrt(first_s * first_s * begin_doubt + waited_s * waited_s * pace_doubt) / (first_s + waited_s)
+        return first_s, rest_s, doubt
 
-    def plain_s(self, size: int, *, tokens: float, now: float, trust: float = 1.0) -> float:
-        """Seconds to a plain answer; 0 where nothing is known."""
-        found = _nearest(self._plain, size)
-        if found is not None:
-            return found.believed(now, trust)
-        first_s = self.first_s(size, now=now, trust=trust)
-        return first_s + self.rest_s(tokens, now=now, trust=trust) if first_s else 0.0
-
-    def output_tokens(self, request: Request, *, usual: float = 0.0) -> float:
-        """How long an answer is likely to be: as they were here and (`usual`) anywhere, within what was asked for."""
-        likely = usual or UNSEEN_TOKENS
-        likely += self.tokens.count / (self.tokens.count + SEEN_TOKENS) * (self.tokens.usual - likely)
+    def output_tokens(self, request: Request, *, usual: float = UNSEEN_TOKENS) -> float:
+        """How long an answer is likely to be: as usual, or as here where that differs, within what was asked for."""
+        likely = usual * self.wordiness
         return likely if request.max_tokens is None else min(likely, request.max_tokens)
 
+    def _times(self, now: float) -> tuple[float, float, float, float]:
+        """Seconds to begin and for each token, and how unsure they are; time is looked at once a second."""
+        if now >= self._known_until:
+            self._known, self._known_until = self._guessed(now), now + 1.0
+        return self._known
 
-def _of(sizes: list[Typical | None], size: int) -> Typical:
-    found = sizes[size]
-    if found is None:
-        found = sizes[size] = Typical()
-    return found
+    def _guessed(self, now: float) -> tuple[float, float, float, float]:
+        """The same, as of now; of one is guessed from the other."""
+        begin_s, begin_doubt = self.begins.guess(now)
+        pace_s, pace_doubt = self.paces.guess(now)
+        if not begin_s:
+            return pace_s * BEGIN_TOKENS, pace_s, GUESSED, pace_doubt
+        if not pace_s:
+            return begin_s, begin_s / BEGIN_TOKENS, begin_doubt, GUESSED
+        return begin_s, pace_s, begin_doubt, pace_doubt
 
 
-def _nearest(sizes: list[Typical | None], size: int) -> Typical | None:
-    """What is known of prompts of this size, or of the sizes next to it."""
-    return sizes[size] or sizes[1] or sizes[0] or sizes[2]
+def _listed_usd(price: Price, usage: Usage) -> float:
+    """What the list says an answer costs; nothing where it says nothing."""
+    if price.included is not None or (price.input_usd is None and not price.known):
+        return 0.0
+    rates = price.rates(input_tokens=usage.input_tokens) if price.variants else price
+    return rates.total_usd(usage, images=usage.images)
 
 
 # ------------------------------------------------------------------ for one request
 
 
-@record()
-class Expected:
+class Expected(Record):
     """What may be expected of a target for a request; seconds are 0 where `seen` is.
 
     `cost_usd` is None where no price is known; `success` is a share; `busy` how many
-    requests are with it now.
+    requests are with it now; `doubt` is the deviation of the logarithm of `seconds`.
     """
 
     first_s: float
@@ -284,6 +283,7 @@ class Expected:
     seen: int
     busy: int
     stream: bool = False
+    doubt: float = 0.0
 
     @property
     def seconds(self) -> float:
@@ -315,22 +315,23 @@ def burdens(expected: list[Expected], weights: Mapping[str, float]) -> list[floa
     speed, cost, reliability = weights.get("speed", 0.0), weights.get("cost", 0.0), weights.get("reliability", 0.0)
     found = [0.0] * len(expected)
     if speed:
-        found = [speed * part for part in _logs([one.seconds if one.seen else None for one in expected])]
+        _weigh([one.seconds if one.seen else None for one in expected], found, weight=speed)
     if cost:
-        dearest = max((one.cost_usd or 0.0 for one in expected), default=0.0) or 1.0
-        shares = [None if one.cost_usd is None else max(one.cost_usd / dearest, LEAST_SHARE) for one in expected]
-        found = [have + cost * part for have, part in zip(found, _logs(shares), strict=True)]
+        amounts = [one.cost_usd for one in expected]
+        least = LEAST_SHARE * max([amount or 0.0 for amount in amounts], default=0.0) or LEAST_SHARE
+        _weigh([amount if amount is None or amount > least else least for amount in amounts], found, weight=cost)
     if reliability:
-        power = FAILING * reliability
-        found = [
-            have if one.success >= 1.0 else have - power * log(one.success)
-            for have, one in zip(found, expected, strict=True)
-        ]
+        for at, one in enumerate(expected):
+            if one.success < 1.0:
+                found[at] -= FAILING * reliability * log(one.success)
     return found
 
 
-def _logs(amounts: list[float | None]) -> list[float]:
-    known = [None if amount is None else log(amount) if amount > 0.0 else None for amount in amounts]
-    there = [one for one in known if one is not None]
-    usual = sum(there) / len(there) if there else 0.0
-    return [usual if one is None else one for one in known]
+def _weigh(amounts: list[float | None], burdens: list[float], *, weight: float) -> None:
+    """Add the logarithm of each; for those that nobody knows the mean of the others."""
+    logs = [log(amount) for amount in amounts if amount]
+    if len(logs) < len(amounts):
+        usual = sum(logs) / len(logs) if logs else 0.0
+        logs = [log(amount) if amount else usual for amount in amounts]
+    for at, part in enumerate(logs):
+        burdens[at] += weight * part

@@ -24,6 +24,8 @@ __all__ = ["Entry", "Meter"]
 
 SLOTS = 120
 """What is spent within this part of a window is one entry."""
+LENT_S = 0.05
+"""How soon more of a limit that is shared may be lent, where it is only our part of it that is used up."""
 LOOSE_S = 3600.0
 """Windows longer than this, where we had to guess, are left to the provider's account."""
 MARGIN = 0.005
@@ -44,20 +46,20 @@ class Entry:
 class Meter:
     """A limit of so many of a unit in a window.
 
-    `limit` follows what the provider says; of one that was configured the smaller counts.
-    `reserves` where the provider counts what a caller allows for, before it is used.
+    `limit` follows what the provider says.  `reserves` where the provider counts what a caller allows for,
+    before it is used.
     """
 
     __slots__ = (
-        "_after", "_cap", "_configured", "_counts", "_entries", "_sent", "_seq", "_spent", "_steady",
+        "_after", "_cap", "_counts", "_entries", "_part", "_sent", "_seq", "_spent", "_steady",
         "_told_at", "_told_seq", "_until", "limit", "reserves", "unit", "window_s",
     )  # fmt: skip
 
-    def __init__(self, unit: str, limit: float, *, window_s: float, configured: bool = False) -> None:
+    def __init__(self, unit: str, limit: float, *, window_s: float) -> None:
         self.unit, self.limit, self.window_s = unit, limit, window_s
         self.reserves = False
-        self._configured = limit if configured else inf
         self._counts = window_s > 0.0
+        self._part = inf
         self._entries: deque[Entry] = deque()
         self._spent = self._sent = 0.0
         self._seq = count(1)
@@ -85,11 +87,21 @@ class Meter:
         at = max(now, self._own_free_at(rest, now), self._told_free_at(rest, now))
         return at + windows * self.window_s
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether others spend of this limit too."""
+        return self._part < inf
+
     # -- what happens
 
-    def allow(self, limit: float) -> None:
-        """Its operator allows so much now; what was spent stays spent."""
-        self._configured = self.limit = limit
+    def lend(self, part: float) -> None:
+        """Others share this limit: only so much of it is for us to spend, until more is lent."""
+        self._part = part
+
+    def spent(self, now: float) -> float:
+        """What we have spent within the last window."""
+        self._own_room(now)
+        return self._spent
 
     def spend(self, amount: float, now: float) -> tuple[Entry, int, float]:
         """So much goes out: the entry it went into, its number, and what had gone out with it."""
@@ -121,9 +133,9 @@ class Meter:
         if seq < self._told_seq:
             return
         self.reserves = reading.reserves
-        self.limit = min(reading.limit, self._configured)
+        self.limit = reading.limit
         if reading.window_s:
-            self.window_s, self._counts = reading.window_s, reading.window_s <= LOOSE_S or self._configured < inf
+            self.window_s, self._counts = reading.window_s, reading.window_s <= LOOSE_S
         if reading.remaining is None:
             return
         if not seq and reading.remaining >= self._told_room(at):
@@ -155,10 +167,14 @@ class Meter:
             self._spent -= entry.amount
         if not entries:
             self._spent = 0.0
-        return self.limit - self._spent if self._counts else inf
+        if not self._counts:
+            return inf
+        return (min(self._part, self.limit)) - self._spent
 
     def _own_free_at(self, amount: float, now: float) -> float:
         missing, at = amount - self._own_room(now) - SLACK * self.limit, now
+        if missing > 0.0 and self._spent + amount <= self.limit:
+            return now + LENT_S
         for entry in self._entries:
             if missing <= 0.0:
                 break

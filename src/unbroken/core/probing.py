@@ -23,7 +23,8 @@ from unbroken.core.breaker import State
 from unbroken.core.scopes import EARLY_S
 from unbroken.facts import Decided
 from unbroken.policy import Probing
-from unbroken.types import Target, record
+from unbroken.records import Record
+from unbroken.types import Target
 
 __all__ = ["APART_S", "Errand", "Post", "Rounds"]
 
@@ -36,8 +37,7 @@ _SENT = frozenset((State.HALF_OPEN, State.FORCED_OPEN, State.FORCED_CLOSED))
 """A probe is under way, or an operator has spoken: no word is asked for."""
 
 
-@record()
-class Post:
+class Post(Record):
     """A provider that is watched: whom a free question is asked of (one for each key), and whom a word."""
 
     provider: str
@@ -46,8 +46,7 @@ class Post:
     worded: tuple[Target, ...] = ()
 
 
-@record()
-class Errand:
+class Errand(Record):
     """One question: to whom, and whether it costs nothing."""
 
     target: Target

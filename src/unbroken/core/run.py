@@ -60,7 +60,8 @@ class Run:
         self._choices = choices
         self._finished: set[int] = set()
         self._floor_window_s = floor_window_s
-        self._floor_at = self._floor_chars = 0.0
+        self._floor_at = 0.0
+        self._floor_chars = 0
 
     # -- progress
 
@@ -143,7 +144,8 @@ class Run:
         """Reading again: the pause counts for nothing."""
         self._paused = False
         self._last_at = now
-        self._floor_at, self._floor_chars = now + self._floor_window_s, self.chars
+        self._floor_at = now + self._floor_window_s
+        self._floor_chars = self.chars
 
     def take_held(self) -> list[Delta]:
         """What was kept back, once."""
@@ -199,7 +201,8 @@ class Run:
         if now < self._floor_at:
             return None
         written = self.chars - self._floor_chars
-        self._floor_at, self._floor_chars = now + self._floor_window_s, self.chars
+        self._floor_at = now + self._floor_window_s
+        self._floor_chars = self.chars
         if written >= limits.chars_per_s_min * self._floor_window_s:
             return None
         message = f"{name}: only {written:.0f} characters in {self._floor_window_s:.0f} s"

@@ -12,7 +12,7 @@ from unbroken.core.breaker import DOUBLINGS_MAX, Breaker, Event, State, Window, 
 from unbroken.facts import Probed
 from unbroken.failures import FailureKind
 from unbroken.policy import Breaking
-from unbroken.types import record
+from unbroken.records import Record
 
 __all__ = ["COOL_S_MAX", "EARLY_S", "Cause", "Health"]
 
@@ -20,12 +20,15 @@ COOL_S_MAX = 300.0
 """The longest cool-down that we invent; a provider may ask for more."""
 EARLY_S = 1.0
 """So long before a rest is over probes are sent, to be answered before a caller's request is let through."""
+LOOK_S = 10.0
+"""What is away for a time that we invented is looked at again after so long, and not sooner."""
+_LOOKED_AT = frozenset((State.CLOSED, State.OPEN, State.RAMPING))
+"""Elsewhere a probe is under way, or an operator has spoken."""
 SLACK_S = 1e-6
 """Beginnings are computed by subtraction, which is not exact."""
 
 
-@record()
-class Cause:
+class Cause(Record):
     """What was last held against a scope: its kind, in which words, when, and whether a probe found it."""
 
     kind: FailureKind
@@ -38,15 +41,16 @@ class Health:
     """One scope: its breaker, its window, and until when it is set aside."""
 
     __slots__ = (
-        "breaker", "cause", "cool_since", "cool_until", "cooled", "cooled_for", "policy", "probe", "refused",
-        "troubled", "window",
+        "_guessed", "_missed_at", "breaker", "cause", "cool_since", "cool_until", "cooled", "cooled_for", "policy",
+        "probe", "refused", "troubled", "window",
     )  # fmt: skip
 
     def __init__(self, policy: Breaking) -> None:
         self.policy = policy
         self.breaker = Breaker()
         self.window = Window(policy.window_s)
-        self.cool_since = self.cool_until = 0.0
+        self.cool_since = self.cool_until = self._missed_at = 0.0
+        self._guessed = False
         self.cooled = 0
         self.cooled_for = ""
         self.troubled = False
@@ -56,8 +60,8 @@ class Health:
 
     def good(self, now: float, began: float, *, chance: float, slow: bool = False) -> None:
         """An answer came, to an attempt that began then."""
-        if self.troubled and now >= self.cool_until:
-            self.cooled = 0
+        if self.troubled and (now >= self.cool_until or (self._guessed and began + SLACK_S >= self._missed_at)):
+            self.cooled, self.cool_until = 0, min(now, self.cool_until)
         if not self._is_news(began):
             return
         self.window.add(now, failed=False, slow=slow)
@@ -95,6 +99,7 @@ class Health:
         if now >= self.cool_until:
             self.cool_since = now
             self.cooled += 1  # those that were under way together fail together, and count once
+        self._guessed, self._missed_at = hint_s is None, now
         if hint_s is None:
             doubled_s = cool_s * 2.0 ** min(self.cooled - 1, DOUBLINGS_MAX)
             hint_s = min(doubled_s, max(COOL_S_MAX, cool_s))
@@ -165,6 +170,12 @@ class Health:
         if not self.breaker.admits(now, self.policy, chance=chance):
             return f"breaker {state}"
         return None
+
+    def may_look(self, now: float) -> bool:
+        """Whether a look is allowed: nobody has said for how long it is away, and it was not asked just now."""
+        if self.breaker.state not in _LOOKED_AT:
+            return False
+        return now >= self.cool_until or (self._guessed and now >= self._missed_at + LOOK_S)
 
     def free_at(self, now: float) -> float:
         """When it will be worth another try."""

@@ -13,9 +13,10 @@ Anything else is DIVERGED: a failure of that attempt, not something to show.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from unbroken.failures import Failure, FailureKind
+from unbroken.records import replace
 from unbroken.types import Continuation, Delta, Mode, Request, Target, anchor_of
 
 __all__ = ["Shown", "Splicer", "way_to_continue"]
@@ -175,10 +176,19 @@ class Splicer:
         if rest is not None:
             return rest
         if self._mode is Mode.PREFIX:
-            # Some formats take no prefix that ends in a blank: then the model begins with the one that was shown.
-            doubled = self._gap == " " and held.startswith(" ")
-            return None if repeats else held[doubled:]
+            return None if repeats else self._without_gap(held, final=final)
         return self._taken_up(final=final)
+
+    def _without_gap(self, held: str, *, final: bool) -> str | None:
+        """What follows a prefix.
+
+        Some formats take none that ends in white space: then the model begins with what was shown.  After a single
+        line break another one may as well be the second half of a paragraph's.
+        """
+        gap = self._gap
+        if gap == "\n":
+            return held
+        return None if gap.startswith(held) and held and not final else held.removeprefix(gap)
 
     def _taken_up(self, *, final: bool) -> str | None:
         """What follows the anchor, which a preface may precede."""

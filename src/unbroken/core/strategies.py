@@ -14,10 +14,10 @@ from math import exp
 from random import Random
 
 from unbroken.core.board import Board
-from unbroken.core.learned import Scout
 from unbroken.core.measures import Expected, burdens
 from unbroken.policy import Route
-from unbroken.types import Request, Target, record
+from unbroken.records import Record
+from unbroken.types import Request, Target
 
 __all__ = ["STRATEGIES", "Choice", "Draw", "Strategy", "View", "within"]
 
@@ -25,6 +25,8 @@ NEAR = 0.05
 """Whoever is at most a twentieth worse than the best is as good: among those the less busy is taken."""
 LOOK = 1.0
 """What looking at a target costs at least, in requests."""
+SLOW_LOOK = 1.5
+"""... at somebody who has always been slow: there the best one will be asked as well, and little is learnt."""
 IMPATIENCE = 1.5
 """While somebody is looked at, the best is asked too as soon as it would have been late itself by half."""
 EVERYTHING = {"speed": 1.0, "cost": 1.0, "reliability": 1.0}
@@ -33,16 +35,14 @@ SPEED = {"speed": 1.0}
 LEAST_WEIGHT = 1e-9
 
 
-@record()
-class Draw:
+class Draw(Record):
     """Where a strategy's variety comes from: a counter of the route's requests, and chance."""
 
     ticket: int
     chance: Random
 
 
-@record()
-class View:
+class View(Record):
     """What a strategy may look at besides the candidates; `resting` are those whom something stands in the way of."""
 
     request: Request
@@ -52,17 +52,20 @@ class View:
     draw: Draw
     resting: Sequence[Target] = ()
 
-    def expect(self, target: Target, *, trust: float = 1.0, route: str = "", priced: bool = True) -> Expected:
-        """What is to be expected of a target; `trust`, `route` and `priced` as in `Experience.expect`."""
-        return self.board.expect(target, self.request, now=self.now, trust=trust, route=route, priced=priced)
+    def expect(self, target: Target, *, route: str = "", priced: bool = True) -> Expected:
+        """What is to be expected of a target; `route` and `priced` as in `Experience.question`."""
+        return self.board.expect(target, self.request, now=self.now, route=route, priced=priced)
+
+    def expect_each(self, targets: Sequence[Target], *, route: str = "", priced: bool = True) -> list[Expected]:
+        """The same of each of these."""
+        return self.board.expect_each(targets, self.request, now=self.now, route=route, priced=priced)
 
     def weights(self, otherwise: Mapping[str, float]) -> Mapping[str, float]:
         """How much each quality counts, as the route requires."""
         return self.route.requirements or otherwise
 
 
-@record()
-class Choice:
+class Choice(Record):
     """The order, how many at once, and when a second one is started while the first is silent (None: as usual).
 
     `look` is somebody to be asked before all others to see how he does by now, perhaps one of
@@ -122,7 +125,7 @@ def weighted(candidates: Sequence[Target], view: View) -> Choice:
     """
     weights = [max(target.weight, LEAST_WEIGHT) for target in candidates]
     if wanted := view.weights({}):
-        loads = burdens([view.expect(target) for target in candidates], wanted)
+        loads = burdens(view.expect_each(candidates), wanted)
         least = min(loads, default=0.0)
         weights = [weight * exp(least - load) for weight, load in zip(weights, loads, strict=True)]
     return Choice(_sorted(candidates, [view.draw.chance.expovariate(1.0) / weight for weight in weights]))
@@ -130,7 +133,7 @@ def weighted(candidates: Sequence[Target], view: View) -> Choice:
 
 def cheapest(candidates: Sequence[Target], view: View) -> Choice:
     """The one whose answer is likely to cost least; those without a known price last."""
-    costs = [view.expect(target).cost_usd for target in candidates]
+    costs = [one.cost_usd for one in view.expect_each(candidates)]
     return Choice(_sorted(candidates, [float("inf") if cost is None else cost for cost in costs]))
 
 
@@ -147,56 +150,58 @@ def geo(candidates: Sequence[Target], view: View) -> Choice:
     """The nearest region first, by the route's `near`; within one the fastest."""
     near = view.route.near
     places = [next((at for at, place in enumerate(near) if within(t.regions, place)), len(near)) for t in candidates]
-    seconds = [view.expect(target, priced=False).first_s for target in candidates]
+    seconds = [one.first_s for one in view.expect_each(candidates, priced=False)]
     return Choice(_sorted(candidates, list(zip(places, seconds, strict=True))))
 
 
 def fastest(candidates: Sequence[Target], view: View) -> Choice:
     """The one that is likely to be done first, whatever it costs; a look at the others now and then."""
-    scout, expected = _expected(candidates, view, weights=SPEED)
-    return _looking(candidates, expected, loads=burdens(expected, SPEED), scout=scout, view=view)
+    expected = view.expect_each(candidates, priced=False)
+    return _looking(candidates, expected, loads=burdens(expected, SPEED), weights=SPEED, view=view)
 
 
 def best(candidates: Sequence[Target], view: View) -> Choice:
     """By time and success, as seen anywhere; among equals the less busy of two drawn at random (Mitzenmacher, 2001)."""
     weights = view.weights(ANSWERS)
-    scout, expected = _expected(candidates, view, weights=weights)
+    expected = view.expect_each(candidates, priced=bool(weights.get("cost")))
     loads = burdens(expected, weights)
-    least = min(loads, default=0.0)
-    equals = [at for at, load in enumerate(loads) if load <= least + NEAR]
+    sure = _sure(loads, expected, weights=weights)
+    least = min(sure, default=0.0)
+    equals = [at for at, load in enumerate(sure) if load <= least + NEAR]
     if len(equals) > 1:
         one, other = view.draw.chance.sample(equals, 2)
-        loads[one if expected[one].busy <= expected[other].busy else other] = least - NEAR
-    return _looking(candidates, expected, loads=loads, scout=scout, view=view)
+        taken = one if expected[one].busy <= expected[other].busy else other
+        loads[taken] -= sure[taken] - least + NEAR
+    return _looking(candidates, expected, loads=loads, weights=weights, view=view)
 
 
 def learned(candidates: Sequence[Target], view: View) -> Choice:
     """By what this route has learned of outcome, time and cost; a look at the others now and then."""
-    weights = view.weights(EVERYTHING)
-    scout, expected = _expected(candidates, view, weights=weights, route=view.route.name)
-    return _looking(candidates, expected, loads=burdens(expected, weights), scout=scout, view=view)
+    weights, route = view.weights(EVERYTHING), view.route.name
+    expected = view.expect_each(candidates, route=route, priced=bool(weights.get("cost")))
+    return _looking(candidates, expected, loads=burdens(expected, weights), weights=weights, view=view, route=route)
 
 
-def _expected(
-    candidates: Sequence[Target], view: View, *, weights: Mapping[str, float], route: str = ""
-) -> tuple[Scout, list[Expected]]:
-    """What is to be expected of each, as far as the route's last look at it holds; who never looks believes all."""
-    scout, priced = view.board.experience.scout(view.route.name), bool(weights.get("cost"))
-    trusts = [scout.trust(one.name) if view.route.explore_share else 1.0 for one in candidates]
-    found = [
-        view.expect(one, trust=trust, route=route, priced=priced) for one, trust in zip(candidates, trusts, strict=True)
-    ]
-    return scout, found
+def _sure(loads: list[float], expected: list[Expected], *, weights: Mapping[str, float]) -> list[float]:
+    """The burdens with what they may be more: nobody is relied on for one lucky answer."""
+    speed = weights.get("speed", 0.0)
+    return [load + speed * one.doubt for load, one in zip(loads, expected, strict=True)]
 
 
 def _looking(
-    candidates: Sequence[Target], expected: list[Expected], *, loads: list[float], scout: Scout, view: View
-) -> Choice:
-    """The least burden first, and perhaps somebody else to be looked at before: then the best follows soon."""
-    order = _sorted(candidates, loads)
+    candidates: Sequence[Target], expected: list[Expected], *, loads: list[float], weights: Mapping[str, float],
+    view: View, route: str = "",
+) -> Choice:  # fmt: skip
+    """The least burden first, and perhaps somebody else to be looked at before: then the best follows soon.
+
+    Who leads has shown it; who is looked at may be better, as far as anybody knows.
+    """
+    sure = _sure(loads, expected, weights=weights)
+    order = _sorted(candidates, sure)
+    scout = view.board.experience.scout(view.route.name)
     if not order or not view.route.explore_share or not scout.affords(LOOK):
         return Choice(order)
-    leader = loads.index(min(loads))
+    leader = sure.index(min(sure))
     shut = [target for target in view.resting if view.board.may_look(target, view.now)]
     everybody = [*candidates, *shut]
     # Of those who rest nothing is expected but what they usually are: whatever it was, it may be over.
@@ -204,19 +209,21 @@ def _looking(
     found = scout.look([target.name for target in everybody], hopes, leader=leader)
     if found is None:
         return Choice(order)
-    if not scout.affords(price := _price(everybody[found], candidates[leader], view=view)):
+    other, known = view.expect_each([everybody[found], candidates[leader]], route=route)
+    late_s = IMPATIENCE * known.first_s
+    is_slow = other.first_s > late_s > 0.0 and not view.board.experience.strayed(
+        everybody[found], view.now, route=route
+    )
+    if not scout.affords(price := _price(other, known, least=SLOW_LOOK if is_slow else LOOK)):
         return Choice(order)
-    known = expected[leader]
-    late_s = IMPATIENCE * (known.first_s if view.request.stream else known.total_s)
     return Choice(order, hedge_s=late_s or None, look=everybody[found], price=price)
 
 
-def _price(other: Target, leader: Target, *, view: View) -> float:
-    """What a look costs, in requests: one, or the money that it takes more, in times of what the best one takes."""
-    other_usd, leader_usd = view.expect(other).cost_usd, view.expect(leader).cost_usd
-    if not (other_usd and leader_usd):
-        return LOOK
-    return max(LOOK, other_usd / leader_usd - 1.0)
+def _price(other: Expected, leader: Expected, *, least: float) -> float:
+    """What a look costs, in requests: at least so many, or the money that it takes more, in times of the best one's."""
+    if not (other.cost_usd and leader.cost_usd):
+        return least
+    return max(least, other.cost_usd / leader.cost_usd - 1.0)
 
 
 # ------------------------------------------------------------------------ small parts

@@ -7,6 +7,6 @@ files, vault, aws, azure, google
              one reader for each keeper, with its official client; imported when first used
 """
 
-from unbroken.credentials.keyring import Credentials
+from unbroken.credentials.keyring import Credentials, secret
 
-__all__ = ["Credentials"]
+__all__ = ["Credentials", "secret"]

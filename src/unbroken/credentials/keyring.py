@@ -28,7 +28,7 @@ from unbroken.types import HttpRequest, Target
 from unbroken.wire.errors import redact
 from unbroken.wire.sigv4 import sign
 
-__all__ = ["Credentials"]
+__all__ = ["Credentials", "secret"]
 
 STATIC_S = 300.0
 """How old a key may become whose keeper does not say when it ends ..."""
@@ -241,6 +241,19 @@ class _Key:
             return f"reading it failed ({type(error).__name__})"
         finally:
             self._lock.release()
+
+
+def secret(said: str) -> str:
+    """What a reference refers to, read at once, which may take seconds; anything else is a secret itself.
+
+    OSError where it cannot be read; a key that changes is read anew by asking again.
+    """
+    try:
+        if reference_of(said) is None:
+            return said
+        return _opened(said).read(anew=True).key
+    except (Unreadable, ValueError) as error:
+        raise OSError(redact(str(error))[:REASON_CHARS]) from None
 
 
 def _opened(credential: str) -> Source:

@@ -12,6 +12,7 @@ from functools import partial
 
 import msgspec
 
+from unbroken import records
 from unbroken.engine import Engine, Finished
 from unbroken.faces.pages import Call, Page, Routing
 from unbroken.faces.visitor import Answer, Reply, Visitor
@@ -115,7 +116,7 @@ class _Counted(Answer):
         word = "counted" if failure is None else "estimated"
         if failure is not None:
             self._held = [self._guess()]
-            end = replace(end, failure=None, target=None)
+            end = records.replace(end, failure=None, target=None)
         notify, self.notify = self.notify, None  # not before the headers are complete
         super().finish(end)
         self.headers.append((HEADER, word))

@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from functools import lru_cache, partial
-from hashlib import sha256
-from hmac import compare_digest
+from functools import partial
 from itertools import count
 
 import msgspec
 
+from unbroken import records
 from unbroken.config import Config
 from unbroken.engine import Engine
 from unbroken.faces.admin import LAST_EVENT, Admin
@@ -32,6 +31,7 @@ from unbroken.faces.pages import Call, Page, Pages, face_of, json_reply, nothing
 from unbroken.faces.steering import STEERING, steered
 from unbroken.faces.visitor import Answer, Headers, Reply, Visitor, reply_of
 from unbroken.failures import Failure, FailureKind
+from unbroken.keys import ANYBODY, Holder, Holders, digest_of, out_of_scope
 from unbroken.policy import Route
 from unbroken.types import Json, Request
 from unbroken.wire import FORMATS, Format, Mounts, format_named
@@ -58,8 +58,12 @@ WANTED_HEADERS = frozenset(
 """The request headers that matter here; no other is even decoded, and only `steering.CARRIED` reach a provider."""
 _ON_PAGES = frozenset(("openai_videos",))
 """Formats whose work takes longer than a caller waits: they are asked by pages of their own."""
-_OPEN_TO_ALL = ("/health", "/", DASHBOARD)
-_OPEN_BELOW = ("/admin/", f"{DASHBOARD}/")
+METRICS = "/metrics"
+OPENAPI = "/openapi.json"
+ADMIN = "/admin/"
+Door = tuple[str, str, str]
+_OPEN_TO_ALL = ("/health", "/healthz", "/readyz", "/", OPENAPI, DASHBOARD)
+_OPEN_BELOW = (ADMIN, f"{DASHBOARD}/")
 """Operators have keys of their own, and the dashboard's files are no secret."""
 
 
@@ -79,9 +83,13 @@ class Gateway:
             Page(method="POST", path="/api/generate", answer=self._generate),
             Page(method="POST", path="/api/embeddings", answer=partial(self._visit, name="ollama_embedding")),
             Page(method="GET", path="/health", answer=partial(json_reply, value={"status": "ok"})),
+            Page(method="GET", path="/healthz", answer=partial(json_reply, value={"status": "ok"})),
+            Page(method="GET", path="/readyz", answer=self._readiness),
             Page(method="GET", path="/", answer=_here),
+            Page(method="GET", path=OPENAPI, answer=self._describe),
         ]
         self._measured: Measured | None = None
+        self.ready = True
         self.adopt(config)
         self._id_head = f"req_{os.urandom(5).hex()}"
         self._numbers = count(1)
@@ -89,14 +97,23 @@ class Gateway:
     def adopt(self, config: Config) -> None:
         """Go by this configuration from now on; what is under way goes on by the one that it began with."""
         self.config = config
-        self._keys = [key.encode() for key in config.server.keys]
-        self._open = (*_OPEN_TO_ALL, "/metrics") if config.metrics.open else _OPEN_TO_ALL
+        server = config.server
+        self._holders = Holders(server.keys, server.issued) if server.guarded else None
+        self._open = (*_OPEN_TO_ALL, METRICS) if config.metrics.open else _OPEN_TO_ALL
         if config.metrics.on:
             self._measured = self._measured or Measured(config, self.engine)
             self._measured.follow(config)
         measured = self._measured.pages() if self._measured is not None and config.metrics.on else []
         self._pages = Pages([*Lists(config).pages(), *measured, *self._fixed])
         self.admin.adopt(config)
+
+    def doors(self) -> Iterator[Door]:
+        """Where anything is answered: method, path, and the format that has its door there, if it is one."""
+        spoken = [format_named(name) for name in FORMATS if name not in _ON_PAGES]
+        for one in spoken:
+            yield from ((method, path, one.name) for path in one.paths if one.read_request for method in one.methods)
+        yield from ((page.method, page.path, "") for page in self._pages if not page.path.startswith(ADMIN))
+        yield from ((method, path, "") for method, path in self.admin.doors())
 
     def close(self) -> None:
         """Let those go who only listen: the gateway is about to stop."""
@@ -116,7 +133,7 @@ class Gateway:
         try:
             return self._received(method, path, headers=headers, body=body)
         except Exception:
-            _LOGGER.exception("a request to %s could not be taken in", path.partition("?")[0][:200])
+            _LOGGER.exception("a request to %a could not be taken in", path.partition("?")[0][:200])
             failure = Failure(kind=FailureKind.INTERNAL, message="the gateway has a defect; its log says more")
             return reply_of(face_of(path, headers), failure, request_id="")
 
@@ -131,20 +148,23 @@ class Gateway:
                 Call(method=method, path=path, headers=headers, body=body, request_id=request_id,
                      spoken=face_of(path, headers), key=_key_shown(headers, path))
             )  # fmt: skip
-        refused = self._refusal(method, path, spoken=spoken, headers=headers)
-        if refused is not None:
-            return _without_body(method, reply_of(spoken, refused, request_id=request_id))
+        holder = self._holder(_key_shown(headers, path)) if self._holders is not None else ANYBODY
+        if isinstance(holder, Failure):
+            return _without_body(method, reply_of(spoken, holder, request_id=request_id))
+        if method not in spoken.methods:
+            wrong = nothing_here(method, path, allowed=spoken.methods)
+            return _without_body(method, reply_of(spoken, wrong, request_id=request_id))
         assert spoken.read_request is not None
         request = spoken.read_request(path, body)
         if isinstance(request, Failure):
             return reply_of(spoken, request, request_id=request_id)
-        route = self._route(request, headers, spoken=spoken)
+        route = self._route(request, headers, spoken=spoken, holder=holder)
         if isinstance(route, Failure):
             return reply_of(spoken, route, request_id=request_id)
         if route.policy.cache.on or self.engine.admission is not None:
             request = _marked(request, headers, key=_key_shown(headers, path))
         elif self.engine.counting is not None:
-            request = request.asked_by(_name_of(_key_shown(headers, path)))
+            request = request.asked_by(digest_of(_key_shown(headers, path)))
         self._join(request_id, headers)
         return self._start(request, route, spoken=spoken, request_id=request_id)
 
@@ -152,13 +172,17 @@ class Gateway:
         """The answer to a body beyond the limit."""
         limit_mb = self.config.server.body_limit_mb
         message = f"the request body is larger than {limit_mb:g} MB"
-        failure = Failure(kind=FailureKind.REQUEST, message=message, status=413, code="request_too_large")
+        return self.refused(path, 413, message=message, code="request_too_large")
+
+    def refused(self, path: str, status: int, *, message: str, code: str | None = None) -> Reply:
+        """The answer to what cannot be taken in as a request; `path` as far as it is known."""
+        failure = Failure(kind=FailureKind.REQUEST, message=message, status=status, code=code)
         return reply_of(self._faces.at(path) or face_of(path, {}), failure, request_id="")
 
-    def refused(self, status: int, message: str) -> Reply:
-        """The answer to what is no request."""
-        failure = Failure(kind=FailureKind.REQUEST, message=message, status=status)
-        return reply_of(face_of("", {}), failure, request_id="")
+    def _readiness(self, call: Call) -> Reply:
+        """Whether new requests should be sent here; not any more once it is about to stop."""
+        said, status = ("ready", 200) if self.ready else ("stopping", 503)
+        return json_reply(call, {"status": said}, status=status)
 
     # -- a format's own door
 
@@ -175,25 +199,30 @@ class Gateway:
         if self.engine.tracing is not None and TRACE[0] in headers:
             self.engine.tracing.join(request_id, headers)
 
-    def _refusal(self, method: str, path: str, *, spoken: Format, headers: Mapping[str, str]) -> Failure | None:
-        """What is wrong before the body is looked at."""
-        if self._keys and not self._known(_key_shown(headers, path)):
-            return _UNKNOWN_KEY
-        return None if method in spoken.methods else nothing_here(method, path, allowed=spoken.methods)
+    def _holder(self, key: str) -> Holder | Failure:
+        """Whose key this is, or why it is refused."""
+        return ANYBODY if self._holders is None else self._holders.of(key)
 
-    def _known(self, key: str) -> bool:
-        """Whether this is one of our keys; in constant time."""
-        secret = key.encode()
-        return any([compare_digest(secret, known) for known in self._keys])  # noqa: C419 - all of them, always
-
-    def _route(self, request: Request, headers: Mapping[str, str], *, spoken: Format) -> Route | Failure:
+    def _route(
+        self, request: Request, headers: Mapping[str, str], *, spoken: Format, holder: Holder
+    ) -> Route | Failure:  # fmt: skip
         resolve = self.config.resolve
         route = resolve(request.model) or resolve(request.model.removesuffix(":latest"))  # Ollama's tools add it
+        if holder.limited:
+            names = (request.model, route.name) if route is not None else (request.model,)
+            if (refused := holder.refusal(*names, task=request.task)) is not None:
+                return refused
         if route is None:
             return no_model(request.model)
         return route if STEERING.isdisjoint(headers) else steered(route, headers, spoken=spoken.name)
 
     # -- pages
+
+    def _describe(self, call: Call) -> Reply:
+        """What all of this looks like to programs; made when it is asked for, which is seldom."""
+        from unbroken.faces.openapi import described  # noqa: PLC0415 - see above
+
+        return json_reply(call, described(self.doors()))
 
     def _meant(self, path: str) -> str:
         """The path that is meant: a base URL without `/v1`, or with one too many, is a common slip."""
@@ -210,22 +239,27 @@ class Gateway:
         return _without_body(call.method, answer)
 
     def _turned(self, call: Call) -> Reply | Visitor | Failure:
-        if self._keys and not self._is_open(call.path.partition("?")[0]) and not self._known(call.key):
-            return _UNKNOWN_KEY
+        holder = ANYBODY if self._is_open(call.path.partition("?")[0]) else self._holder(call.key)
+        if isinstance(holder, Failure):
+            return holder
         found = self._pages.at(call.method, call.path)
         if found is None:
             where, _, _ = call.path.partition("?")
             methods = [] if ":" in where else self._pages.methods(where)  # a method of Google's is no page of its model
             return nothing_here(call.method, where, allowed=methods)
         page, values = found
-        return page.answer(replace(call, values=values))
+        if holder.limited and page.path == METRICS:
+            return out_of_scope("the figures of the whole gateway")
+        return page.answer(replace(call, values=values, holder=holder))
 
     def _is_open(self, where: str) -> bool:
         """Whether no caller's key is wanted there."""
         return where in self._open or where.startswith(_OPEN_BELOW)
 
     def _route_of(self, request: Request, call: Call) -> Route | Failure:
-        return self._route(request, call.headers, spoken=call.spoken)
+        """The route of what was asked on a page, which is put on the account of the caller's key."""
+        request.asked_by(digest_of(call.key))
+        return self._route(request, call.headers, spoken=call.spoken, holder=call.holder)
 
     def _visit(self, call: Call, *, name: str) -> Reply | Visitor | Failure:
         """A format that is no door of its own: for callers only, and written to providers as another one."""
@@ -239,8 +273,6 @@ class Gateway:
             return route
         if route.policy.cache.on or self.engine.admission is not None:
             request = _marked(request, call.headers, key=call.key)
-        elif self.engine.counting is not None:
-            request = request.asked_by(_name_of(call.key))
         self._join(call.request_id, call.headers)
         return self._start(request, route, spoken=spoken, request_id=call.request_id)
 
@@ -252,7 +284,8 @@ class Gateway:
             asked = _Loading(prompt="?")
         if asked.prompt or asked.images:
             return self._visit(call, name="ollama_generate")
-        if self.config.resolve(asked.model.removesuffix(":latest")) is None:
+        name = asked.model.removesuffix(":latest")
+        if self.config.resolve(name) is None or not call.holder.may_name(name):
             return no_model(asked.model)
         reason = "unload" if asked.keep_alive in (0, "0") else "load"
         told = {"model": asked.model, "created_at": "1970-01-01T00:00:00Z", "response": "", "done": True}
@@ -264,12 +297,6 @@ class _Loading(msgspec.Struct):
     prompt: str | None = None
     images: list[Json] | None = None
     keep_alive: Json = None
-
-
-_UNKNOWN_KEY = Failure(
-    kind=FailureKind.REQUEST, message="Incorrect API key provided: this gateway does not know it.", status=401,
-    code="invalid_api_key",
-)  # fmt: skip
 
 
 def _here(call: Call) -> Reply:
@@ -290,17 +317,11 @@ def _key_shown(headers: Mapping[str, str], path: str) -> str:
     return (next(others, None) or query_of(path).get("key", "")).strip()
 
 
-@lru_cache(maxsize=1_000)
-def _name_of(key: str) -> str:
-    """What tells callers apart by their keys and is none itself; empty where no key was shown."""
-    return sha256(key.encode()).hexdigest() if key else ""
-
-
 def _marked(request: Request, headers: Mapping[str, str], *, key: str) -> Request:
     """The request with what a cache and limits have to know of its caller."""
     wish = headers.get(CACHE_CONTROL, "").lower()
     found = next((word for word in ("no-store", "no-cache") if word in wish), "")
-    return replace(request, asker=_name_of(key), caller=_caller(request, headers), cache=found)
+    return records.replace(request, asker=digest_of(key), caller=_caller(request, headers), cache=found)
 
 
 def _caller(request: Request, headers: Mapping[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""What there is to choose from, as each face's clients ask: routes first, then each target by its own name.
+"""What there is to choose from, as each face's clients ask: routes, aliases, then each target by its own name.
 
     /v1/models              OpenAI's shape; Anthropic's for who sends `anthropic-version`, Google's with its key header
     /v1beta/models          Google's
@@ -20,6 +20,7 @@ from unbroken.config import Config
 from unbroken.faces.pages import Call, Page, json_reply
 from unbroken.faces.visitor import Reply
 from unbroken.failures import Failure, FailureKind
+from unbroken.keys import Holder
 from unbroken.types import Json, Target, Task
 
 __all__ = ["OLLAMA_VERSION", "Listed", "Lists", "listed", "no_model"]
@@ -47,13 +48,14 @@ class Listed:
 
 
 def listed(config: Config) -> Iterator[Listed]:
-    """All names, routes first."""
-    for name, route in config.routes.items():
-        yield _listed(name, route.targets, owner="unbroken")
+    """All names: routes, other names for them, targets."""
+    for name in (*config.routes, *config.aliases):
+        if (route := config.resolve(name)) is not None:
+            yield _listed(name, route.targets, owner="unbroken")
     by_name: dict[str, list[Target]] = {}
     for target in config.targets:
         by_name.setdefault(f"{target.provider}/{target.model}", []).append(target)
-    for name in sorted(by_name.keys() - config.routes.keys()):
+    for name in sorted(by_name.keys() - config.routes.keys() - config.aliases.keys()):
         yield _listed(name, by_name[name], owner=name.partition("/")[0])
 
 
@@ -98,29 +100,34 @@ class Lists:
             Page(method="POST", path="/api/pull", answer=self._pull),
         ]
 
-    def found(self, name: str) -> Listed | None:
-        """The model of this name, which Ollama's tools may give a tag; None where there is none."""
-        return self._by_id.get(name) or self._by_id.get(name.removesuffix(":latest"))
+    def found(self, name: str, holder: Holder) -> Listed | None:
+        """The model of this name, which Ollama's tools may give a tag; None where there is none for this caller."""
+        model = self._by_id.get(name) or self._by_id.get(name.removesuffix(":latest"))
+        return model if model is not None and _is_for(holder, model) else None
+
+    def _seen(self, call: Call) -> Sequence[Listed]:
+        """Those that the caller's key may be used for."""
+        return [m for m in self._all if _is_for(call.holder, m)] if call.holder.limited else self._all
 
     # -- OpenAI, Anthropic, Google
 
     def _many(self, call: Call) -> Reply:
-        return json_reply(call, _MANY.get(call.spoken.name, _openai_list)(self._all, call.query))
+        return json_reply(call, _MANY.get(call.spoken.name, _openai_list)(self._seen(call), call.query))
 
     def _one(self, call: Call) -> Reply | Failure:
         name = unquote(call.values["model"]).removeprefix("models/")
-        model = self.found(name)
+        model = self.found(name, call.holder)
         return no_model(name) if model is None else json_reply(call, _ONE.get(call.spoken.name, _openai)(model))
 
     # -- Ollama
 
     def _tags(self, call: Call) -> Reply:
-        return json_reply(call, {"models": [_tag(model) for model in self._all]})
+        return json_reply(call, {"models": [_tag(model) for model in self._seen(call)]})
 
     def _loaded(self, call: Call) -> Reply:
         """All of them: none has to be loaded first."""
         more = {"expires_at": NEVER, "size_vram": 0}
-        models = [_tag(m) | more | {"context_length": m.context_tokens or 0} for m in self._all]
+        models = [_tag(m) | more | {"context_length": m.context_tokens or 0} for m in self._seen(call)]
         return json_reply(call, {"models": models})
 
     def _show(self, call: Call) -> Reply | Failure:
@@ -146,8 +153,12 @@ class Lists:
         except (msgspec.DecodeError, ValueError, RecursionError):
             return Failure(kind=FailureKind.REQUEST, message="The body must be a JSON object that names a model.")
         name = asked.model or asked.name
-        model = self.found(name)
+        model = self.found(name, call.holder)
         return no_model(name) if model is None else model
+
+
+def _is_for(holder: Holder, model: Listed) -> bool:
+    return holder.may_name(model.id) and holder.may_do(model.tasks)
 
 
 class _Asked(msgspec.Struct):

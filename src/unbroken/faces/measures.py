@@ -19,7 +19,9 @@ from unbroken.core.breaker import State
 from unbroken.core.scopes import Health
 from unbroken.engine import Engine
 from unbroken.faces.pages import Call, Page
-from unbroken.faces.visitor import Reply
+from unbroken.faces.visitor import Later, Reply, Visitor
+from unbroken.replicas.replica import Replica
+from unbroken.replicas.sums import METRICS, families_of, summed, words_of
 from unbroken.sinks.exposition import CONTENT_TYPE, Family, counter, exposition, gauge
 from unbroken.sinks.metrics import Metrics
 from unbroken.sinks.traces import Traces
@@ -48,6 +50,8 @@ class Measured:
         metrics.know(routes=config.routes, targets=config.targets)
         self._metrics = metrics
         self._lag = _Lag()
+        if isinstance(engine.replica, Replica):
+            engine.replica.answers[METRICS] = lambda: words_of(self._families())
 
     def follow(self, config: Config) -> None:
         """Tell of the targets and routes of this configuration from now on."""
@@ -58,11 +62,20 @@ class Measured:
         """`GET /metrics`."""
         return [Page(method="GET", path="/metrics", answer=self._answer)]
 
-    def _answer(self, call: Call) -> Reply:
+    def _answer(self, call: Call) -> Reply | Visitor:
+        if isinstance(self._engine.replica, Replica):
+            return Later(self._whole(call, self._engine.replica), otherwise=lambda: _page(call, self._families()))
+        return _page(call, self._families())
+
+    async def _whole(self, call: Call, replica: Replica) -> Reply:
+        """With the counts of all workers of this machine: whoever is asked, and it could be any, tells the same."""
+        told = await replica.ask(METRICS) or []
+        return _page(call, summed(self._families(), [families_of(words) for words in told]))
+
+    def _families(self) -> list[Family]:
         self._engine.bus.flush()
         self._lag.start()
-        text = exposition([*self._metrics.families(), *self._standing(), *self._sinks(), *self._process()])
-        return Reply(200, [("content-type", CONTENT_TYPE), ("x-request-id", call.request_id)], text.encode())
+        return [*self._metrics.families(), *self._standing(), *self._sinks(), *self._process()]
 
     # -- how things stand
 
@@ -96,7 +109,7 @@ class Measured:
         accounts = admission.spending.accounts if admission.spending is not None else ()
         yield gauge(
             "unbroken_budget_spent_usd", "What was spent today.", names=("budget",),
-            values=[((account.limit.name,), account.spent_usd) for account in accounts],
+            values=[((account.limit.name,), account.spent_usd + account.elsewhere_usd) for account in accounts],
         )  # fmt: skip
         yield gauge(
             "unbroken_budget_limit_usd", "What may be spent on a day.", names=("budget",),
@@ -142,6 +155,11 @@ class Measured:
             names=(),
             values=lag,
         )
+
+
+def _page(call: Call, families: Iterable[Family]) -> Reply:
+    text = exposition(families)
+    return Reply(200, [("content-type", CONTENT_TYPE), ("x-request-id", call.request_id)], text.encode())
 
 
 class _Lag:

@@ -10,14 +10,15 @@ None of it is on the way of a request that a format's own door takes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
 import msgspec
 
 from unbroken.faces.visitor import Reply, Visitor
-from unbroken.failures import Failure, FailureKind
+from unbroken.failures import Failure, FailureKind, WrongMethod
+from unbroken.keys import ANYBODY, Holder
 from unbroken.policy import Route
 from unbroken.types import Json, Request
 from unbroken.wire import Format, format_named, path_values
@@ -42,7 +43,10 @@ _SIGNS = (("anthropic-version", "anthropic"), ("x-goog-api-key", "gemini"))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """A caller's request.  `path` has its query; `values` is what stands where the page's path has `{names}`."""
+    """A caller's request.  `path` has its query; `values` is what stands where the page's path has `{names}`.
+
+    `holder` is what its key lets it ask for.
+    """
 
     method: str
     path: str
@@ -51,6 +55,7 @@ class Call:
     request_id: str
     spoken: Format
     key: str = ""
+    holder: Holder = ANYBODY
     values: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -78,9 +83,13 @@ class Pages:
     def __init__(self, pages: Iterable[Page]) -> None:
         self._pages = tuple(pages)
 
+    def __iter__(self) -> Iterator[Page]:
+        return iter(self._pages)
+
     def methods(self, path: str) -> list[str]:
         """With which methods something answers at this path; none where nothing does."""
-        return [page.method for page in self._pages if path_values(page.path, path) is not None]
+        found = [page.method for page in self._pages if path_values(page.path, path) is not None]
+        return [*found, "HEAD"] if "GET" in found else found
 
     def at(self, method: str, path: str) -> tuple[Page, Mapping[str, str]] | None:
         """The page that answers, and the values in its path; a HEAD is asked as a GET."""
@@ -100,11 +109,14 @@ def face_of(path: str, headers: Mapping[str, str]) -> Format:
 
 def nothing_here(method: str, path: str, *, allowed: Iterable[str]) -> Failure:
     """The failure of asking for what is not served: 404, or 405 where another method would be answered."""
-    where = path.partition("?")[0][:200]
-    known = " and ".join(dict.fromkeys(allowed))
-    message = f"{where} takes {known}, not {method}" if known else f"{method} {where} is not served here"
-    status, code = (405, "method_not_allowed") if known else (404, "unknown_url")
-    return Failure(kind=FailureKind.REQUEST, message=message, status=status, code=code)
+    where, known = path.partition("?")[0][:200], tuple(dict.fromkeys(allowed))
+    if not known:
+        message = f"{method} {where} is not served here"
+        return Failure(kind=FailureKind.REQUEST, message=message, status=404, code="unknown_url")
+    return WrongMethod(
+        kind=FailureKind.REQUEST, message=f"{where} takes {' and '.join(known)}, not {method}", status=405,
+        code="method_not_allowed", allowed=known,
+    )  # fmt: skip
 
 
 def query_of(path: str) -> dict[str, str]:

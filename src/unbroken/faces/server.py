@@ -5,7 +5,7 @@ callback and one write, which is most of what a thin proxy does at all.  A conne
 carries one request at a time; what a caller sends ahead waits.
 
 Limits: `HEAD_BYTES_MAX` for a request's head, the gateway's own for bodies, `READ_S` for a
-request to come in, `IDLE_S` between requests.
+request to come in, `IDLE_S` between requests, `STUCK_S` for a caller who takes nothing of an answer.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ READ_S = 60.0
 """A whole request has to come in within this; a 20 MB body at 3 Mbit/s does."""
 IDLE_S = 75.0
 """A connection without a request is kept as long as nginx keeps one."""
+STUCK_S = 60.0
+"""Unsent bytes of which a caller has taken none for so long are not waited for any longer."""
 WRITE_HIGH_BYTES = 256 * 1024
 """Unsent bytes beyond which we read no more from the provider."""
 LINGER_S = 2.0
@@ -60,23 +62,38 @@ class Server:
         self._sweeper = loop.call_later(SWEEP_S, self._sweep)
         self.gateway.engine.start()
 
-    async def stop(self, grace_s: float = 30.0) -> None:
-        """Take no more; answers under way may finish within the grace time."""
-        self.stopping = True
+    async def stop(self, grace_s: float = 30.0, *, drain_s: float = 0.0, taking: bool = False) -> None:
+        """Take no more; answers under way may finish within the grace time.
+
+        Before that, for `drain_s`, connections are left to end by themselves, each told so with its next answer.
+        New ones are still taken then if `taking`: whoever sends them has to learn first that we stop.
+        """
+        self.stopping, self.gateway.ready = True, False
+        if drain_s:
+            if not taking:
+                self._close_listening()
+            await self._wait(drain_s, for_doors=not taking)
         self.gateway.close()
-        if self._listening is not None:
-            self._listening.close()
+        self._close_listening()
         if self._sweeper is not None:
             self._sweeper.cancel()
         for door in list(self.doors):
             door.close_if_idle()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(grace_s):
-                while self.doors:
-                    await asyncio.sleep(0.02)
+        await self._wait(grace_s, for_doors=True)
         for door in list(self.doors):
             door.abort()
         await self.gateway.engine.close()
+
+    def _close_listening(self) -> None:
+        if self._listening is not None:
+            self._listening.close()
+
+    async def _wait(self, seconds: float, *, for_doors: bool) -> None:
+        """So long, or until every connection is gone."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self.doors or not for_doors:
+                    await asyncio.sleep(0.02)
 
     def date(self) -> bytes:
         """The Date header of this second."""
@@ -124,6 +141,8 @@ class Door(asyncio.Protocol):
         "_server",
         "_shown",
         "_transport",
+        "_unsent",
+        "_unsent_since",
         "_url",
         "_visitor",
     )  # fmt: skip
@@ -136,7 +155,8 @@ class Door(asyncio.Protocol):
         self._busy = self._paused = self._chunked = self._shown = self._refused = False
         self._keep_alive = True
         self._ahead: deque[Asked] = deque()
-        self._reading_since = 0.0
+        self._reading_since = self._unsent_since = 0.0
+        self._unsent = 0
         self._clear()
 
     def _clear(self) -> None:
@@ -157,7 +177,10 @@ class Door(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._refused:  # read and thrown away, or the refusal would be lost in a reset
             return
-        self._head_size += 0 if self._head_done else len(data)
+        if not self._head_done:
+            if not self._head_size and not self._busy:  # a request begins, perhaps long after the last one
+                self._reading_since = asyncio.get_running_loop().time()
+            self._head_size += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -297,8 +320,8 @@ class Door(asyncio.Protocol):
             return
         self._refused = True
         self._keep_alive = False
-        gateway = self._server.gateway
-        reply = gateway.too_large(self._path()) if status == 413 else gateway.refused(status, message)
+        gateway, path = self._server.gateway, self._path()
+        reply = gateway.too_large(path) if status == 413 else gateway.refused(path, status, message=message)
         self._answer(reply.status, reply.headers, body=reply.body)
 
     def _path(self) -> str:
@@ -309,16 +332,29 @@ class Door(asyncio.Protocol):
 
     # -- the connection
 
+    @property
+    def busy(self) -> bool:
+        """Whether an answer is under way."""
+        return self._busy
+
     def close_if_idle(self) -> None:
         """Nobody is served here: close."""
         if not self._busy:
             self._close()
 
     def close_if_late(self, now: float) -> None:
-        """A request took too long to come in, or none came for long."""
+        """A request took too long to come in, or none came for long; or nobody takes what is sent."""
+        self._abort_if_stuck(now)
         begun = bool(self._head_size or self._body_size)
         if not self._busy and now - self._reading_since > (READ_S if begun else IDLE_S):
             self._close()
+
+    def _abort_if_stuck(self, now: float) -> None:
+        unsent = self._transport.get_write_buffer_size() if self._transport is not None else 0
+        if not unsent or unsent != self._unsent:
+            self._unsent, self._unsent_since = unsent, now
+        elif now - self._unsent_since > STUCK_S:
+            self.abort()
 
     def abort(self) -> None:
         """Cut off."""
@@ -336,7 +372,7 @@ class Door(asyncio.Protocol):
             self._transport.close()
 
     def _write(self, data: bytes) -> None:
-        if self._transport is not None and data:
+        if data and self._transport is not None and not self._transport.is_closing():  # else the caller is gone
             self._transport.write(data)
 
     def _pause_reading(self) -> None:

@@ -2,20 +2,27 @@
 
 Reply      a whole answer that was known at once
 Visitor    one that comes bit by bit
+Later      a visitor whose answer comes whole, after a while
 Answer     a visitor whose answer a drive brings
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 
+from mypy_extensions import mypyc_attr
+
 from unbroken.engine import Drive, Finished
-from unbroken.failures import Failure
+from unbroken.failures import Failure, WrongMethod
 from unbroken.types import Delta
 from unbroken.wire import Format, Outcome, Writer
 
-__all__ = ["Answer", "Headers", "Reply", "Visitor", "reply_of"]
+__all__ = ["Answer", "Headers", "Later", "Reply", "Visitor", "reply_of"]
+
+_LOGGER = logging.getLogger("unbroken")
 
 Headers = list[tuple[str, str]]
 
@@ -29,13 +36,27 @@ class Reply:
     body: bytes
 
 
+SDK_WAITS_S_MAX = 60.0
+"""An SDK that is told to come back later than that comes at once, or not at all."""
+
+
 def reply_of(spoken: Format, failure: Failure, *, request_id: str) -> Reply:
-    """A failure in the words of this format."""
+    """A failure in the words of this format.
+
+    SDKs ask again by themselves.  Whoever is told to come back soon may; of all else they are told
+    that what is worth trying again was tried.
+    """
     assert spoken.write_failure is not None
     status, headers, body = spoken.write_failure(failure, request_id)
-    return Reply(status, list(headers.items()), body)
+    told = list(headers.items())
+    if isinstance(failure, WrongMethod):
+        told.append(("allow", ", ".join(failure.allowed)))
+    if float(headers.get("retry-after", "inf")) > SDK_WAITS_S_MAX:
+        told.append(("x-should-retry", "false"))
+    return Reply(status, told, body)
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Visitor:
     """A caller whose answer comes bit by bit.
 
@@ -65,6 +86,36 @@ class Visitor:
         """The caller is gone: stop whatever is done for it."""
 
 
+class Later(Visitor):
+    """A whole answer that takes a while; what was begun is done even if nobody waits for it any more.
+
+    `otherwise` makes the answer where the coming one fails, which is a defect.
+    """
+
+    __slots__ = ("_body", "_otherwise", "_task")
+
+    def __init__(self, coming: Coroutine[None, None, Reply], *, otherwise: Callable[[], Reply]) -> None:
+        super().__init__()
+        self._body = b""
+        self._otherwise = otherwise
+        self._task = asyncio.get_running_loop().create_task(coming)
+        self._task.add_done_callback(self._settle)
+
+    def take(self) -> bytes:
+        body, self._body = self._body, b""
+        return body
+
+    def _settle(self, task: asyncio.Task[Reply]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            _LOGGER.error("an answer that took a while failed", exc_info=error)
+        reply = self._otherwise() if task.cancelled() or error is not None else task.result()
+        self.status, self.headers, self._body, self.over = reply.status, reply.headers, reply.body, True
+        if self.notify is not None:
+            self.notify()
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Answer(Visitor):
     """A visitor whose answer a drive brings, in the words of its format."""
 
@@ -92,8 +143,9 @@ class Answer(Visitor):
         """The end, good or bad."""
         outcome = self._outcome(end)
         if end.failure is not None and not self.status:
-            self.status, headers, body = self._fail(end.failure, outcome)
-            self.headers = list({**dict(outcome.headers()), **dict(headers)}.items())
+            told = reply_of(self._format, end.failure, request_id=self._id)
+            self.status, body = told.status, told.body
+            self.headers = list({**dict(outcome.headers()), **dict(told.headers)}.items())
         elif end.failure is not None:
             body = self._writer.broken(end.failure, outcome)
         elif self._stream:
@@ -151,8 +203,3 @@ class Answer(Visitor):
             request_id=self._id, target=name, attempts=end.attempts, failover=end.failover, rescued=end.rescued,
             left_out=left_out, cache=end.cache, age_s=end.age_s,
         )  # fmt: skip
-
-    def _fail(self, failure: Failure, outcome: Outcome) -> tuple[int, Headers, bytes]:
-        assert self._format.write_failure is not None
-        status, headers, body = self._format.write_failure(failure, outcome.request_id)
-        return status, list(headers.items()), body

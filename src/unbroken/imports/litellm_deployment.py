@@ -36,6 +36,7 @@ _OPTIONS: Mapping[str, str] = {
 """LiteLLM's words for what our rows call options."""
 _ABILITIES: Mapping[str, str] = {
     "supports_function_calling": "tools", "supports_vision": "vision", "supports_response_schema": "schema",
+    "supports_audio_input": "audio",
 }  # fmt: skip
 _USUAL_AWS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 _AZURE_LOGIN = ("azure_ad_token", "tenant_id", "client_id", "client_secret", "azure_username", "azure_password")

@@ -42,9 +42,9 @@ def server(source: Source, secrets: Secrets) -> dict[str, Any]:
         if (key := section.get("master_key")) is not None and key.text:
             found["keys"] = [secrets.key(key, words="litellm_master_key")]
         for theirs, ours in (("max_request_size_mb", "body_limit_mb"), ("max_response_size_mb", "response_limit_mb")):
-            if (item := section.get(theirs)) is not None and item.number:
+            if (item := section.get(theirs)) is not None and (size_mb := item.positive):
                 source.report.kept(item, f"server.{ours}")
-                found[ours] = item.number
+                found[ours] = size_mb
     return found
 
 
@@ -105,9 +105,9 @@ def _kept_s(params: Item | None, switch: Item, *, report: Report) -> float:
         text = "in the memory of this process, which shares it with no other"
         (report.kept if kind == _LOCAL else report.differs)(where, text)
     item = params.get("ttl", "default_in_redis_ttl", "default_in_memory_ttl") if params else None
-    if item is not None and item.number:
+    if item is not None and (ttl_s := item.positive):
         report.kept(item, "cache.ttl_s")
-        return item.number
+        return ttl_s
     usual = KEPT_S.get(kind, KEPT_ELSEWHERE_S)
     report.default(f"no `ttl` is given: answers are kept for {usual:g} s, as LiteLLM's own default has it", switch)
     return usual
@@ -163,7 +163,7 @@ def probing(source: Source, draft: Draft) -> None:
     for item in (switch, every):
         if item is not None:
             source.report.differs(item, text)
-    every_s = every.number if every is not None and every.number else PROBE_EVERY_S
+    every_s = (every and every.positive) or PROBE_EVERY_S
     for name, place in draft.accounts.items():
         row = providers().get(place.like)
         if row is not None and row.probe != NOTHING_FREE:

@@ -216,9 +216,9 @@ class _Translation:
         if mode and (breaker := (item.get("strategy") or item).get("cb_config")) is not None and outer.depth:
             self.report.lost(breaker, "breakers are set for a whole route")
         timeout = item.get("request_timeout")
-        if timeout is not None and timeout.number:
+        if timeout is not None and (timeout_ms := timeout.positive):
             self.report.kept(timeout, "deadlines.first_content_s, in seconds")
-            inner = replace(inner, timeout_s=timeout.number / 1000)
+            inner = replace(inner, timeout_s=timeout_ms / 1000)
         if (retries := self._retries(item)) is not None and outer.depth:
             inner = replace(inner, retries=retries)
         return inner
@@ -249,11 +249,12 @@ class _Translation:
         if item is None or mode is None or mode.text not in CACHES:
             return {}
         age = item.get("max_age")
-        if age is not None and age.number:
+        ttl_s = age.positive if age is not None else None
+        if age is not None and ttl_s is not None:
             self.report.kept(age, "cache.ttl_s")
         else:
             self.report.default("no `max_age` is given: answers are kept for a week, as Portkey does", item)
-        ttl_s = age.number if age is not None and age.number else KEPT_S
+            ttl_s = KEPT_S
         if mode.text == "simple":
             self.report.kept(mode, "for each route by itself, in the memory of this process")
             return {"ttl_s": ttl_s}
@@ -268,9 +269,9 @@ class _Translation:
             ("minimum_requests", "calls_min", 1.0), ("cooldown_interval", "open_s", 0.001),
         ):  # fmt: skip
             item = breaker.get(theirs)
-            if item is not None and item.number is not None and item.number > 0:
+            if item is not None and (number := item.positive):
                 self.report.differs(item, f"breaking.{ours}: in a window of time, of each target")
-                value = round(item.number * factor, 6)
+                value = round(number * factor, 6)
                 yield ours, {"failure_rate": min(value, 1.0), "open_s": value}.get(ours, max(1, int(value)))
 
     # --------------------------------------------------------------- targets

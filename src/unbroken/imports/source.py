@@ -10,6 +10,7 @@ No value of the file is part of an error, since any of them may be a key.
 from __future__ import annotations
 
 import json
+import math
 import re
 from bisect import bisect_right
 from collections.abc import Mapping
@@ -70,13 +71,18 @@ class Item:
 
     @property
     def number(self) -> float | None:
-        """A number, also where it is written in quotes; None for anything else."""
-        if isinstance(self.value, bool):
-            return None
+        """A finite number, also where it is written in quotes; None for anything else."""
         try:
-            return float(self.text)
-        except ValueError:
+            number = float(self.text)
+        except ValueError:  # truth is one of the words that are no numbers
             return None
+        return number if math.isfinite(number) else None
+
+    @property
+    def positive(self) -> float | None:
+        """A number above 0; None for anything else."""
+        number = self.number
+        return number if number is not None and number > 0.0 else None
 
     def get(self, *names: str) -> Item | None:
         """The first of these fields that is there and not null."""

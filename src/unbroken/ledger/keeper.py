@@ -17,7 +17,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from unbroken.facts import Fact
 from unbroken.ledger.place import shown
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from unbroken.ledger.store import Store
 
 __all__ = ["Keeping", "Ledger", "LedgerUnavailable", "missing_for"]
+
+Answer = TypeVar("Answer")
 
 _LOGGER = logging.getLogger("unbroken")
 
@@ -43,7 +45,7 @@ MB = 1024 * 1024
 
 
 class LedgerUnavailable(RuntimeError):
-    """What a ledger needs is not installed."""
+    """A ledger cannot be kept, as what it needs is not installed; or cannot be asked, as its database is gone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,18 +130,22 @@ class Ledger:
     def find(self, request: str) -> Future[dict[str, Any] | None]:
         """The decision record of a request as plain values, from memory or from the database; None where it is unknown.
 
-        The future holds the database's error where that cannot be asked.
+        LedgerUnavailable, from here or from the future, where the database cannot be asked.
         """
         record = self._recorder.find(request)
         if record is None:
-            return self._reading().submit(self._look_up, request)
+            return self._asked(lambda store: _told_or_none(store.find(request)))
         known: Future[dict[str, Any] | None] = Future()
         known.set_result(told(record))
         return known
 
     def latest(self, most: int, *, since: float = 0.0, route: str = "") -> Future[list[dict[str, Any]]]:
-        """The latest requests in the database as plain values, without their attempts; the future holds its error."""
-        return self._reading().submit(self._look_through, most, since=since, route=route)
+        """The latest requests in the database as plain values, without their attempts.
+
+        LedgerUnavailable, from here or from the future, where it cannot be asked.
+        """
+        from_ms = int(since * 1000)
+        return self._asked(lambda store: [told(one) for one in store.latest(most, since_ms=from_ms, route=route)])
 
     def state(self) -> dict[str, Any]:
         """Where it is kept, how much waits, was written, was dropped, and what is wrong with it just now."""
@@ -152,24 +158,23 @@ class Ledger:
             "error": self.error or None,
         }
 
-    def _reading(self) -> ThreadPoolExecutor:
-        """The thread that reads; it begins with the first question."""
+    def _asked(self, question: Callable[[Store], Answer]) -> Future[Answer]:
+        """What the database says, found out in a thread of its own, which begins with the first question."""
+        if self._over:
+            raise LedgerUnavailable("the ledger is closed")
         if self._readers is None:
             self._readers = ThreadPoolExecutor(1, thread_name_prefix="unbroken-ledger-reader")
-        return self._readers
+        return self._readers.submit(self._answer, question)
 
-    def _open_store(self) -> Store:
+    def _answer(self, question: Callable[[Store], Answer]) -> Answer:
         if self._store is None:
             raise LedgerUnavailable(self.error or "the ledger is not open yet")
-        return self._store
+        from unbroken.ledger.store import DatabaseError  # noqa: PLC0415 - loaded by now, where there is a store
 
-    def _look_up(self, request: str) -> dict[str, Any] | None:
-        record = self._open_store().find(request)
-        return None if record is None else told(record)
-
-    def _look_through(self, most: int, *, since: float, route: str) -> list[dict[str, Any]]:
-        records = self._open_store().latest(most, since_ms=int(since * 1000), route=route)
-        return [told(record) for record in records]
+        try:
+            return question(self._store)
+        except DatabaseError as error:
+            raise LedgerUnavailable(_first_line(error)) from error
 
     # ------------------------------------------------------------- in the thread
 
@@ -264,6 +269,10 @@ class Ledger:
         if not self._again_s:
             _LOGGER.warning("the ledger cannot be written, requests go on: %s", self.error)
         self._again_s = min(AGAIN_S_MAX, 2 * self._again_s or AGAIN_S)
+
+
+def _told_or_none(record: Record | None) -> dict[str, Any] | None:
+    return None if record is None else told(record)
 
 
 def missing_for(url: str) -> str:

@@ -102,7 +102,7 @@ class Recorder:
     # ------------------------------------------------------------- attempts
 
     def _started(self, record: Record, fact: AttemptStarted) -> None:
-        record.stream, record.prompt_chars = fact.stream, fact.prompt_chars
+        record.task, record.stream, record.prompt_chars = fact.task.value, fact.stream, fact.prompt_chars
         record.route = record.route or fact.route
         start_s = fact.at - self._began[fact.flight]
         target = fact.target

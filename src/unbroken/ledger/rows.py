@@ -26,14 +26,23 @@ _LIST_PLACES = 4
 
 def request_row(record: Record) -> Row:
     """The row of a request: the time of day in milliseconds, lists as JSON."""
-    plain = astuple(record)[2:-_LIST_PLACES]
-    at_ms = int(record.at * 1000)
-    return (record.id, at_ms, *plain, _json(record.candidates), _json(record.skipped), _json(record.notes))
+    row = list(astuple(record)[:-_LIST_PLACES])
+    row[1] = int(record.at * 1000)
+    row += (_json(record.candidates), _json(record.skipped), _json(record.notes))
+    return _numbered(row, _TRUTHS_OF_RECORD)
 
 
 def attempt_rows(record: Record) -> list[Row]:
     """The rows of its attempts."""
-    return [(record.id, *astuple(one)[:-1], _json(one.left_out)) for one in record.attempts]
+    rows = ([record.id, *astuple(one)[:-1], _json(one.left_out)] for one in record.attempts)
+    return [_numbered(row, _TRUTHS_OF_TRY) for row in rows]
+
+
+def _numbered(row: list[Any], truths: Sequence[int]) -> Row:
+    """Truths as 0 and 1, which SQLite's driver takes several times as fast."""
+    for at in truths:
+        row[at] += 0
+    return tuple(row)
 
 
 def record_of(request: Any, its_attempts: Sequence[Any]) -> Record:
@@ -54,6 +63,8 @@ def _read(text: str) -> Any:
 
 _OF_RECORD = tuple(of.name for of in fields(Record) if of.name not in {"at", "attempts", *_LISTS})
 _OF_TRY = tuple(of.name for of in fields(Try) if of.name != "left_out")
+_TRUTHS_OF_RECORD = tuple(at for at, of in enumerate(fields(Record)) if of.type is bool)
+_TRUTHS_OF_TRY = tuple(at + 1 for at, of in enumerate(fields(Try)) if of.type is bool)
 
 
 @lru_cache(maxsize=1_000)

@@ -1,21 +1,42 @@
 """The ledger's schema, the same in SQLite and PostgreSQL.
 
-    requests   one row for each request; `at_ms` is when it came in, milliseconds since 1970
-    attempts   one row for each attempt, by request and number; times are seconds after the request
+    requests   one row for each request, with the fields of a `Record`
+    attempts   one row for each attempt, by request and number, with the fields of a `Try`
     gaps       how many requests went unrecorded, and when that was noticed
 
-Tokens and dollars of a request are the sums over its attempts.  Texts that hold lists are JSON.
-Whoever changes a table writes a migration that does the same, and moves HEAD.
+Columns have the names, the order and the meaning of the fields (`ledger.record`); `at_ms` is when
+a request came in, in milliseconds since 1970.  Fields that hold lists are texts of JSON.  Whoever
+changes a record writes a migration that does the same to its table, and moves HEAD.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from types import NoneType
+from typing import Any, get_args, get_type_hints
+
 from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, MetaData, Table, Text
+
+from unbroken.ledger.record import Record, Try
 
 __all__ = ["HEAD", "attempts", "gaps", "metadata", "requests"]
 
 HEAD = "0001"
 """The migration that leads to what is described here."""
+
+_KINDS: dict[Any, Any] = {str: Text, bool: Boolean, int: BigInteger, float: Double}
+_SMALL = frozenset(("status",))
+_APART = frozenset(("id", "at", "number", "attempts"))
+"""Fields that are keys, or are kept in another way."""
+
+
+def _columns(record: type[Record | Try]) -> Iterator[Column[Any]]:
+    """One for each field; it may be empty where the field may be None."""
+    for name, hint in get_type_hints(record).items():
+        if name not in _APART:
+            kind = next((_KINDS[part] for part in (hint, *get_args(hint)) if part in _KINDS), Text)
+            yield Column(name, Integer if name in _SMALL else kind, nullable=NoneType in get_args(hint))
+
 
 metadata = MetaData()
 
@@ -24,33 +45,7 @@ requests = Table(
     metadata,
     Column("id", Text, primary_key=True),
     Column("at_ms", BigInteger, nullable=False),
-    Column("route", Text, nullable=False),
-    Column("strategy", Text, nullable=False),
-    Column("task", Text, nullable=False),
-    Column("stream", Boolean, nullable=False),
-    Column("caller", Text, nullable=False),
-    Column("prompt_chars", BigInteger, nullable=False),
-    Column("outcome", Text, nullable=False),
-    Column("status", Integer),
-    Column("message", Text, nullable=False),
-    Column("target", Text, nullable=False),
-    Column("failover", Boolean, nullable=False),
-    Column("rescued", Boolean, nullable=False),
-    Column("broken", Boolean, nullable=False),
-    Column("cache", Text, nullable=False),
-    Column("origin", Text, nullable=False),
-    Column("age_s", Double, nullable=False),
-    Column("first_content_s", Double),
-    Column("total_s", Double),
-    Column("input_tokens", BigInteger, nullable=False),
-    Column("output_tokens", BigInteger, nullable=False),
-    Column("cost_usd", Double),
-    Column("estimated", Boolean, nullable=False),
-    Column("prompt", Text, nullable=False),
-    Column("answer", Text, nullable=False),
-    Column("candidates", Text, nullable=False),
-    Column("skipped", Text, nullable=False),
-    Column("notes", Text, nullable=False),
+    *_columns(Record),
     Index("requests_at", "at_ms"),
     sqlite_with_rowid=False,
 )
@@ -60,32 +55,7 @@ attempts = Table(
     metadata,
     Column("request", Text, primary_key=True),
     Column("number", Integer, primary_key=True, autoincrement=False),
-    Column("target", Text, nullable=False),
-    Column("provider", Text, nullable=False),
-    Column("model", Text, nullable=False),
-    Column("why", Text, nullable=False),
-    Column("start_s", Double, nullable=False),
-    Column("first_content_s", Double),
-    Column("total_s", Double),
-    Column("outcome", Text, nullable=False),
-    Column("status", Integer),
-    Column("message", Text, nullable=False),
-    Column("shown", Boolean, nullable=False),
-    Column("outrun", Boolean, nullable=False),
-    Column("mode", Text, nullable=False),
-    Column("after_chars", BigInteger, nullable=False),
-    Column("chars", BigInteger, nullable=False),
-    Column("counted", Text, nullable=False),
-    Column("input_tokens", BigInteger, nullable=False),
-    Column("output_tokens", BigInteger, nullable=False),
-    Column("cached_tokens", BigInteger, nullable=False),
-    Column("cache_write_tokens", BigInteger, nullable=False),
-    Column("reasoning_tokens", BigInteger, nullable=False),
-    Column("images", BigInteger, nullable=False),
-    Column("characters", BigInteger, nullable=False),
-    Column("seconds", Double, nullable=False),
-    Column("cost_usd", Double),
-    Column("left_out", Text, nullable=False),
+    *_columns(Try),
     sqlite_with_rowid=False,
 )
 

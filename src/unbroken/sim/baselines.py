@@ -19,11 +19,14 @@ from math import inf
 from random import Random
 from typing import Protocol
 
+from unbroken.core.measures import Lengths
 from unbroken.failures import FailureKind
-from unbroken.sim.course import Course, Making, Seen
+from unbroken.records import replace
+from unbroken.sim.course import Course, Making, Player, Seen
 from unbroken.sim.market import Answer, Ask
+from unbroken.sim.traces import Trace
 
-__all__ = ["BASELINES", "ORACLES"]
+__all__ = ["BASELINES", "ORACLES", "half_informed"]
 
 TIMEOUT_S = 60.0
 """Until the first word of a stream, or between two, or for all of a plain answer."""
@@ -196,15 +199,18 @@ class _Fallback:
 class _Guide:
     """An oracle: for each request, whom the market's survey names, and the first where nobody would answer."""
 
-    def __init__(self, course: Course, *, knows_luck: bool) -> None:
+    def __init__(self, course: Course, *, knows_luck: bool = False, knows_length: bool = True) -> None:
         self._course, self._knows_luck = course, knows_luck
+        self._lengths = None if knows_length else _usual(course.scene.trace)
         self._router = _Simple(course, self)
         self._named = 0
 
     def begin(self, ask: Ask, now: float) -> None:
         """Look, then ask."""
-        stream = bool(self._course.streams[ask.number])
-        survey = self._course.market.survey(ask, now=now, stream=stream)
+        stream, seen = bool(self._course.streams[ask.number]), ask
+        if self._lengths is not None:
+            seen = replace(ask, output_tokens=round(self._lengths.usual(ask.input_tokens)))
+        survey = self._course.market.survey(seen, now=now, stream=stream)
         self._named = survey.best if self._knows_luck else survey.informed
         self._router.begin(ask, now)
 
@@ -218,15 +224,29 @@ class _Guide:
         """It was known."""
 
 
+def _usual(trace: Trace) -> Lengths:
+    """How long the answers of a trace are, by the length of the prompt: all of them, those to come as well."""
+    lengths = Lengths()
+    for read, written in zip(trace.inputs, trace.outputs, strict=True):
+        lengths.add(written, read)
+    return lengths
+
+
 def _simple(make: Callable[[Course], Chooser]) -> Making:
     return lambda course: _Simple(course, make(course))
 
 
 ORACLES: Mapping[str, Making] = {
     "oracle": lambda course: _Guide(course, knows_luck=True),
-    "informed": lambda course: _Guide(course, knows_luck=False),
+    "informed": _Guide,
 }
 """Who knows the future: all of it, or all but the luck of a single answer."""
+
+
+def half_informed(course: Course) -> Player:
+    """Who knows as much as `informed`, but not how long an answer is going to be, only how long they usually are."""
+    return _Guide(course, knows_length=False)
+
 
 BASELINES: Mapping[str, Making] = {
     "~ shuffle, 5 s cool-down": _simple(_Shuffle),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from math import inf
 from random import Random
 
@@ -17,6 +16,7 @@ from unbroken.core.flight import NEVER, Abandon, Command, Emit, Finished, Flight
 from unbroken.core.lineup import line_up
 from unbroken.core.strategies import Draw
 from unbroken.policy import CHARS_PER_TOKEN, Route
+from unbroken.records import replace
 from unbroken.sim.course import NOBODY, Course, Seen
 from unbroken.sim.market import EMPTY, Answer, Ask
 from unbroken.types import Attempt, Continuation, Delta, Finish, Mode, Request, Usage, anchor_of
@@ -205,7 +205,8 @@ class _Leg:
             drive.hang_up(self.number, now)
             drive.run(flight.failed(self.number, answer.failure, now=now), now)
             return
-        usage = Usage(input_tokens=self.ask.input_tokens, output_tokens=answer.tokens)
+        cost_usd = drive.player.course.market.cost_usd(self.place, self.ask, answer=answer)
+        usage = Usage(input_tokens=self.ask.input_tokens, output_tokens=answer.tokens, cost_usd=cost_usd)
         text = self._lead + self._words(answer.tokens)
         last = Delta(text=text, finish=Finish.STOP, usage=usage)
         drive.obey(flight.arrived(self.number, [last], now=now), now)

@@ -19,6 +19,7 @@ from math import ceil, exp, inf
 from random import Random
 
 from unbroken.failures import Failure, FailureKind
+from unbroken.records import Record
 from unbroken.sim.suppliers import Supplier, Weights
 from unbroken.sim.world import (
     BROKEN,
@@ -34,7 +35,6 @@ from unbroken.sim.world import (
     Status,
     Trouble,
 )
-from unbroken.types import record
 
 __all__ = ["Answer", "Ask", "Luck", "Market", "Past", "Survey"]
 
@@ -56,8 +56,7 @@ _IN_BAND = Failure(kind=FailureKind.SERVER, message="an error inside the answer"
 _FULL = Failure(kind=FailureKind.OVERLOADED, message="status 503", status=503)
 
 
-@record()
-class Answer:
+class Answer(Record):
     """What comes of an attempt, in seconds after its launch; infinity for what never comes.
 
     `tokens` is how many are said before the end; `factor` what the price is multiplied by.
@@ -70,8 +69,7 @@ class Answer:
     factor: float = 1.0
 
 
-@record()
-class Ask:
+class Ask(Record):
     """A request as providers see it: which one, and how long it is."""
 
     number: int
@@ -79,8 +77,7 @@ class Ask:
     output_tokens: int
 
 
-@record()
-class Survey:
+class Survey(Record):
     """What all providers would do with a request at this moment; targets by their place, -1 for none.
 
     `best` is who would really answer best, and `informed` who would by all that can be known
@@ -342,20 +339,24 @@ class Market:
         stall.busy -= 1
         return stall.cost_usd(ask, answer, tokens=tokens)
 
+    def cost_usd(self, place: int, ask: Ask, *, answer: Answer) -> float:
+        """What a whole answer costs, in dollars, as its provider says at its end."""
+        return self._stalls[place].cost_usd(ask, answer, tokens=answer.tokens)
+
     def survey(self, ask: Ask, *, now: float, stream: bool) -> Survey:
         """What everybody would do with it now; nobody is really asked."""
         best, least, informed, informed_burden, expected_least = -1, inf, -1, inf, inf
-        burden_of, past = self._weights.burden, self._past
+        of_time, of_money, past = self._weights.of_time, self._weights.of_money, self._past
         for place, stall in enumerate(self._stalls):
             answer = (past.get((ask.number, stall.name)) if past else None) or stall.answer(ask, 0, now=now)
             if answer.failure is not None or answer.end_s == inf:
                 continue
-            cost_usd = stall.cost_usd(ask, answer, tokens=answer.tokens)
-            burden = burden_of(answer.first_s if stream else answer.end_s, answer.end_s, cost_usd=cost_usd)
+            paid = of_money(stall.cost_usd(ask, answer, tokens=answer.tokens))
+            burden = of_time(answer.first_s if stream else answer.end_s, answer.end_s) + paid
             if burden < least:
                 best, least = place, burden
             first_s, end_s = stall.expected(ask, now)
-            expected = burden_of(first_s if stream else end_s, end_s, cost_usd=cost_usd)
+            expected = of_time(first_s if stream else end_s, end_s) + paid
             if expected < expected_least:
                 informed, informed_burden, expected_least = place, burden, expected
         return Survey(best, least, informed, informed_burden)

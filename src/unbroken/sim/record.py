@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from operator import attrgetter
 from typing import get_args
@@ -28,7 +28,7 @@ Span = tuple[int, int]
 _LINES = 1024
 """Of the journal, between two updates of its digest."""
 _FACTS: Mapping[type, tuple[str, Callable[[Fact], object]]] = {
-    kind: (kind.__name__, attrgetter(*(field.name for field in fields(kind)))) for kind in get_args(Fact)
+    kind: (kind.__name__, attrgetter(*kind.__struct_fields__)) for kind in get_args(Fact)
 }
 """The name of each fact, and what reads all of its fields at once."""
 

@@ -67,7 +67,8 @@ class Summary:
     of them were.  Regrets are shares by which burdens (`weights`) were greater than they had to
     be, 0.05 for 5 %: than those of the best answers that there were (`regret`), and than those
     of the best guesses of somebody who knew everything but luck (`regret_informed`).
-    `extra_share` is attempts beyond one for each request, `after` the latter regret of the
+    `extra_share` is attempts beyond one for each request, `extra_able` the same of those requests
+    alone that some provider would have answered when they came in, `after` the latter regret of the
     first `AFTER` requests after changes and of as many after those, `shares` who answered,
     `kinds` what failed requests failed of.
     """
@@ -81,6 +82,7 @@ class Summary:
     total_s: Mapping[int, float]
     cost_usd: float
     extra_share: float
+    extra_able: float
     failovers: int
     rescued: int
     regret: float
@@ -122,7 +124,8 @@ def summarised(name: str, outcomes: Outcomes, *, scene: Scene, weights: Weights)
         first_s=_percentiles(outcomes.first_s[number] for number in done),
         total_s=_percentiles(outcomes.total_s[number] for number in done),
         cost_usd=sum(outcomes.cost_usd),
-        extra_share=sum(tries - 1 for tries in outcomes.attempts if tries) / requests if requests else 0.0,
+        extra_share=_extra(outcomes, range(requests)),
+        extra_able=_extra(outcomes, able),
         failovers=sum(outcomes.failovers),
         rescued=sum(outcomes.rescues),
         regret=_regret(outcomes, able, against=outcomes.best),
@@ -134,6 +137,10 @@ def summarised(name: str, outcomes: Outcomes, *, scene: Scene, weights: Weights)
         kinds=dict(outcomes.kinds.most_common()),
         digest=outcomes.digest(),
     )
+
+
+def _extra(outcomes: Outcomes, numbers: Sequence[int]) -> float:
+    return sum(max(0, outcomes.attempts[number] - 1) for number in numbers) / max(1, len(numbers))
 
 
 def _percentiles(values: Iterable[float]) -> dict[int, float]:
@@ -169,7 +176,7 @@ def _steady(outcomes: Outcomes, windows: Sequence[range]) -> Steady:
 COLUMNS = (
     "strategy", "requests", "answered", "success", "answered_of_answerable",
     "first_p50_s", "first_p90_s", "first_p99_s", "total_p50_s", "total_p90_s", "total_p99_s",
-    "cost_usd", "extra_share", "failovers", "rescued",
+    "cost_usd", "extra_share", "extra_of_answerable", "failovers", "rescued",
     "aim", "regret", "regret_informed", "regret_after_change", "regret_later",
     "steady_first_s", "steady_total_s", "steady_cost_usd", "steady_regret", "digest",
 )  # fmt: skip
@@ -182,7 +189,7 @@ def row_of(summary: Summary) -> dict[str, object]:
     values = (
         s.name, s.requests, s.answered, round(s.success, 6), round(s.kept, 6),
         *(round(s.first_s[p], 4) for p in PERCENTS), *(round(s.total_s[p], 4) for p in PERCENTS),
-        round(s.cost_usd, 6), round(s.extra_share, 6), s.failovers, s.rescued,
+        round(s.cost_usd, 6), round(s.extra_share, 6), round(s.extra_able, 6), s.failovers, s.rescued,
         s.weights, round(s.regret, 4), round(s.regret_informed, 4), *(round(value, 4) for value in s.after),
         round(steady.first_s, 4), round(steady.total_s, 4), round(steady.cost_usd, 8), round(steady.regret, 4),
         s.digest,

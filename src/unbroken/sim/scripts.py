@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+from unbroken import records
 from unbroken.failures import FailureKind
 from unbroken.policy import Hedging, Policy, Route
 from unbroken.sim.simulator import Script, poisson
@@ -61,7 +62,7 @@ def script(
     """A script with the usual three providers: streams for the most part, 50 requests a second."""
     route = Route(name="auto", targets=TARGETS, policy=policy or Policy())
     stream = Request(model="auto", stream=True, prompt_chars=400, max_tokens=400)
-    requests = (stream, stream, stream, replace(stream, stream=False))
+    requests = (stream, stream, stream, records.replace(stream, stream=False))
     return Script(
         name=name,
         about=about,

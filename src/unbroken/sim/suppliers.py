@@ -72,9 +72,16 @@ class Weights:
     cost: float = 0.0
 
     def burden(self, first_s: float, total_s: float, *, cost_usd: float) -> float:
-        """The less the better."""
-        found = self.speed * log(0.5 * (first_s + total_s) + LEAST_S)
-        return found + self.cost * log(cost_usd + LEAST_USD) if self.cost else found
+        """The less the better: that of the time and that of the money."""
+        return self.of_time(first_s, total_s) + self.of_money(cost_usd)
+
+    def of_time(self, first_s: float, total_s: float) -> float:
+        """What waiting comes to."""
+        return self.speed * log(0.5 * (first_s + total_s) + LEAST_S)
+
+    def of_money(self, cost_usd: float) -> float:
+        """What paying comes to."""
+        return self.cost * log(cost_usd + LEAST_USD) if self.cost else 0.0
 
     def __str__(self) -> str:
         """`speed`, `cost`, or `speed and cost`, with their weights where they differ."""

@@ -89,6 +89,21 @@ class Trace:
             streams=self.streams * rounds + self.streams[:rest],
         )
 
+    def part(self, start: int, end: int) -> Trace:
+        """From one request until before another, on a clock that begins with the first of them."""
+        there = slice(start, end)
+        times = self.arrivals_s[there]
+        began_s = times[0] if times else 0.0
+        return Trace(
+            name=self.name,
+            arrivals_s=array("d", [at - began_s for at in times]),
+            inputs=self.inputs[there],
+            outputs=self.outputs[there],
+            routes=self.routes[there],
+            callers=self.callers[there],
+            streams=self.streams[there],
+        )
+
     def faster(self, times: float) -> Trace:
         """The same requests, so many times as close to each other."""
         squeezed = array("d", [at / times for at in self.arrivals_s])

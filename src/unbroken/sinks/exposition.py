@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 
-from unbroken.types import record
+from unbroken.records import Record
 
 __all__ = ["CONTENT_TYPE", "Buckets", "Family", "Sample", "counter", "exposition", "gauge", "histogram"]
 
@@ -21,8 +21,7 @@ Labels = tuple[str, ...]
 """The values of a family's labels, in their order."""
 
 
-@record()
-class Sample:
+class Sample(Record):
     """One number: what is added to the family's name, the names and values of labels, the number."""
 
     suffix: str
@@ -30,8 +29,7 @@ class Sample:
     value: float
 
 
-@record()
-class Family:
+class Family(Record):
     """What is counted or measured under one name."""
 
     name: str

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from unbroken.facts import AttemptAbandoned, AttemptAnswered, AttemptFailed, Continued, Fact, FlightEnded
+from unbroken.facts import AttemptAbandoned, AttemptAnswered, AttemptFailed, Continued, Fact, FlightEnded, Probed
 from unbroken.failures import Fault
 from unbroken.sinks.cost import cost_usd
 from unbroken.sinks.plain import Plain
@@ -58,6 +58,7 @@ class Logs:
             AttemptAbandoned: self._abandoned,
             Continued: self._continued,
             FlightEnded: self._ended,
+            Probed: self._probed,
         }
 
     def write(self, facts: list[Fact]) -> None:
@@ -108,6 +109,12 @@ class Logs:
             by = f" by {fields['target']}" if fact.target is not None else ""
             words = f"{fact.flight} {fields['route']} {how}{by} after {fact.attempts} attempts, {fact.total_s:.3f} s"
             _tell(logging.INFO, words, fields=fields, logger=_REQUESTS)
+
+    def _probed(self, fact: Probed) -> None:
+        if (failure := fact.failure) is not None:
+            words = f"{fact.target.name} failed when it was asked how it is: {self._plain(str(failure), fact.target)}"
+            fields = {"target": fact.target.name, "kind": failure.kind.value, "status": failure.status}
+            _tell(logging.INFO, words, fields=fields | {"free": fact.free, "seconds": round(fact.seconds, 4)})
 
     def _add_cost(self, fact: AttemptAnswered | AttemptFailed | AttemptAbandoned) -> None:
         usd = cost_usd(fact.usage, fact.target) if fact.usage is not None else None

@@ -87,6 +87,7 @@ class Metrics:
         self.limits: dict[Key, tuple[float, float | None]] = {}
         self._under_way: dict[tuple[str, int], AttemptStarted] = {}
         self._began: dict[str, float] = {}
+        self._budgets: set[str] = set()
         self._reactions: Mapping[type, Callable[[Any], None]] = {
             Decided: self._decided,
             AttemptStarted: self._started,
@@ -201,8 +202,9 @@ class Metrics:
         self.counts["shed", (self._routes.get(fact.route, OTHER),)] += 1
 
     def _over_budget(self, fact: BudgetExceeded) -> None:
-        known = ("budget", (fact.budget,)) in self.counts or len(self.counts) < BUDGETS_MAX
-        self.counts["budget", (fact.budget if known else OTHER,)] += 1
+        if len(self._budgets) < BUDGETS_MAX:
+            self._budgets.add(fact.budget)
+        self.counts["budget", (fact.budget if fact.budget in self._budgets else OTHER,)] += 1
 
     def _from_cache(self, fact: CacheAnswered) -> None:
         self.counts["cache", (self._routes.get(fact.route, OTHER), fact.how)] += 1

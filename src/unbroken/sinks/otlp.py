@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from struct import Struct
 
-from unbroken.types import record
+from unbroken.records import Record
 
 __all__ = [
     "CLIENT",
@@ -152,8 +152,7 @@ def traces_message(spans: Sequence[bytes], *, resource: Mapping[str, str], versi
 # ------------------------------------------------------------------- histograms
 
 
-@record(kw_only=True)
-class Point:
+class Point(Record, kw_only=True):
     """A histogram's counts for one set of attributes; one more count than there are bounds."""
 
     attributes: Mapping[str, Scalar]
@@ -161,8 +160,7 @@ class Point:
     total: float
 
 
-@record()
-class Histogram:
+class Histogram(Record):
     """A histogram: what is measured, in which unit, and its points."""
 
     name: str

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from hashlib import blake2b
 
-from unbroken.types import record
+from unbroken.records import Record
 
 __all__ = ["STATE", "TRACEPARENT", "Parent", "Place", "Sampler", "parent_of"]
 
@@ -24,8 +24,7 @@ _STEP = 0x9E37_79B9_7F4A_7C15
 _ALL = 2**64
 
 
-@record()
-class Parent:
+class Parent(Record):
     """The span of a caller: the trace that it belongs to, its id, and whether the caller keeps it."""
 
     trace: bytes

@@ -6,9 +6,10 @@ import asyncio
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from unbroken.failures import Failure, FailureKind
+from unbroken.records import replace
 from unbroken.testing.line import Line
 from unbroken.testing.troubles import Cut, Empty, ErrorEvent, Malformed, Stall, Status, Trouble
 from unbroken.types import Delta, Usage

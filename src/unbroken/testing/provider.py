@@ -16,6 +16,7 @@ from typing import Self
 
 import msgspec
 
+from unbroken import records
 from unbroken.failures import Failure
 from unbroken.testing.essay import Answer, answer, begun, prompt_of, tokens
 from unbroken.testing.jobs import Desk, Page
@@ -289,7 +290,7 @@ class FakeProvider:
             return deltas
         host = self.base_url.removesuffix("/v1")
         return [
-            replace(delta, outputs=tuple(
+            records.replace(delta, outputs=tuple(
                 Output(kind="image", url=host + self.desk.keep(output.data, output.media_type))
                 for output in delta.outputs
             ))
@@ -305,7 +306,7 @@ class FakeProvider:
             steps, finish = steps[: request.max_tokens], Finish.LENGTH
         usage = Usage(input_tokens=max(1, request.prompt_chars // 4), output_tokens=len(steps))
         for step in [*steps, Delta(finish=finish, raw_finish=finish.value, usage=usage)]:
-            yield replace(step, id=f"chatcmpl-{self.name}-{number}", model=request.model)
+            yield records.replace(step, id=f"chatcmpl-{self.name}-{number}", model=request.model)
 
     def _response(self, request: Request) -> Response:
         """What is said to this request: without what the caller says was said already."""

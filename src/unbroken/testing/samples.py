@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from dataclasses import replace
 from random import Random
 
+from unbroken.records import replace
 from unbroken.testing.essay import essay, tokens
 from unbroken.testing.troubles import NotMedia, Trouble
 from unbroken.types import Delta, Output, Request, Usage

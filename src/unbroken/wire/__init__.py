@@ -16,7 +16,8 @@ from typing import Protocol
 from urllib.parse import unquote
 
 from unbroken.failures import Failure
-from unbroken.types import Continuation, Delta, HttpReply, HttpRequest, Json, Request, Target, Task, record
+from unbroken.records import Record
+from unbroken.types import Continuation, Delta, HttpReply, HttpRequest, Json, Request, Target, Task
 
 __all__ = [
     "FORMATS",
@@ -52,8 +53,7 @@ class Decoder(Protocol):
         ...
 
 
-@record(kw_only=True)
-class Next:
+class Next(Record, kw_only=True):
     """What has to be asked before there is an answer: how a job stands, or the bytes of its result.
 
     `request` goes out `after_s` seconds from now, and a `decoder()` reads what it brings; `deltas`
@@ -67,8 +67,7 @@ class Next:
     deltas: tuple[Delta, ...] = ()
 
 
-@record(kw_only=True)
-class Outcome:
+class Outcome(Record, kw_only=True):
     """What a caller is told about how an answer came about (headers, and the last event of a stream).
 
     `cache` is hit, stale, semantic, merged or miss on a route that keeps answers, else empty;
@@ -289,5 +288,11 @@ def path_values(template: str, path: str) -> Mapping[str, str] | None:
 
 
 def _pattern(template: str) -> re.Pattern[str]:
+    """Names may have slashes in them; ids have none."""
     parts = re.split(r"\{(\w+)\}", template)
-    return re.compile("".join(f"(?P<{part}>.+?)" if n % 2 else re.escape(part) for n, part in enumerate(parts)))
+    return re.compile(
+        "".join(f"(?P<{part}>{_VALUES.get(part, '.+?')})" if n % 2 else re.escape(part) for n, part in enumerate(parts))
+    )
+
+
+_VALUES: Mapping[str, str] = {"id": "[^/]+"}

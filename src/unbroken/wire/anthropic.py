@@ -13,32 +13,30 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import msgspec
 
 from unbroken.failures import Failure
-from unbroken.types import Continuation, HttpRequest, Json, Mode, Request, Source, Target
+from unbroken.records import replace
+from unbroken.types import Continuation, HttpRequest, Mode, Request, Source, Target
 from unbroken.wire import Format, Unsaid
 from unbroken.wire.anthropic_answer import NAME, decoder
 from unbroken.wire.anthropic_chat import read_chat, version_of, write_chat
 from unbroken.wire.anthropic_writer import write_failure, writer
+from unbroken.wire.asked import FLAGS, NO_NEEDS, ask_to_go_on, fault_of, is_filled, number_in, read_fields, value_in
 from unbroken.wire.errors import classify
-from unbroken.wire.framing import UNREADABLE, join_fields
+from unbroken.wire.framing import join_fields
 from unbroken.wire.http import post
-from unbroken.wire.openai_chat import ask_to_go_on, fault_of, read_fields
 
 __all__ = ["FORMAT", "read_request", "write_request"]
 
 _encode = msgspec.json.encode
 _decode = msgspec.json.decode
-_NO_NEEDS: frozenset[str] = frozenset()
-_FLAGS = {b"true": True, b"false": False, b"null": False}
-_FILLED = re.compile(rb"\[\s*[^\s\]]").match
-"""An array with something in it."""
 _IMAGE = re.compile(rb'"type"\s*:\s*"image"').search
+_PAGES = re.compile(rb'"type"\s*:\s*"(?:base64|url|file)"').search
+"""A document that is no plain text: its pages are looked at."""
 _LITTLE = re.compile(rb'"effort"\s*:\s*"low"').search
 
 
@@ -112,34 +110,26 @@ def read_request(_path: str, body: bytes) -> Request | Failure:
         if name not in fields:
             return fault_of(name, "is missing", code="missing_required_parameter")
     messages = fields["messages"]
-    if _FILLED(messages) is None:
+    if is_filled(messages) is None:
         return fault_of("messages", "must be an array with at least one message")
-    limit = _decoded(fields["max_tokens"])
+    limit = value_in(fields, "max_tokens")
     if type(limit) is not int or limit < 0:
         return fault_of("max_tokens", "must be a whole number of tokens")
     stream = fields.get("stream", b"false")
-    if stream not in _FLAGS:
+    if stream not in FLAGS:
         return fault_of("stream", "must be true or false")
-    temperature = _decoded(fields.get("temperature", b"null"))
     return Request(
         model=_decode(fields["model"]),
-        stream=_FLAGS[stream],
-        include_usage=_FLAGS[stream],
+        stream=FLAGS[stream],
+        include_usage=FLAGS[stream],
         prompt_chars=len(messages) + len(fields.get("system", b"")),
         max_tokens=limit,
         thinks=_thinks(fields),
-        temperature=temperature if type(temperature) in (int, float) else None,
+        temperature=number_in(fields, "temperature"),
         needs=_needs(fields, messages),
         source=Source(NAME, fields),
         read=partial(read_chat, fields),
     )
-
-
-def _decoded(raw: bytes) -> Json:
-    try:
-        return _decode(raw)
-    except UNREADABLE:
-        return None
 
 
 def _thinks(fields: Mapping[str, bytes]) -> bool:
@@ -153,12 +143,12 @@ def _needs(fields: Mapping[str, bytes], messages: bytes) -> frozenset[str]:
 
     The names are searched for as bytes: within a string of JSON their quotes would be escaped.
     """
-    needs = ["tools"] if _FILLED(fields.get("tools", b"[]")) else []
-    if b'"image"' in messages and _IMAGE(messages):
+    needs = ["tools"] if is_filled(fields.get("tools", b"[]")) else []
+    if (b'"image"' in messages and _IMAGE(messages)) or (b'"document"' in messages and _PAGES(messages)):
         needs.append("vision")
     if any(b'"json_schema"' in fields.get(name, b"") for name in ("output_config", "output_format")):
         needs.append("schema")
-    return frozenset(needs) if needs else _NO_NEEDS
+    return frozenset(needs) if needs else NO_NEEDS
 
 
 FORMAT = Format(

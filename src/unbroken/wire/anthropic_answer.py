@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import replace
-from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
@@ -23,16 +21,15 @@ from unbroken.failures import Failure, FailureKind
 from unbroken.types import Delta, Finish, Json, Request, Target, ToolFragment, Usage
 from unbroken.wire import Decoder
 from unbroken.wire.anthropic_arguments import arguments_of
-from unbroken.wire.errors import classify_event
-from unbroken.wire.framing import UNREADABLE, Event, Events
-from unbroken.wire.openai_chat_answer import read_json
-from unbroken.wire.whole import Whole, malformed
+from unbroken.wire.event_answers import EventAnswer, is_stream
+from unbroken.wire.framing import UNREADABLE, Event
+from unbroken.wire.reading import BLANK, count_of, malformed, read_object, string_of
+from unbroken.wire.whole import Whole
 
 __all__ = ["NAME", "decoder", "read_usage"]
 
 NAME = "anthropic"
 
-_BLANK = b" \t\r\n\xef\xbb\xbf"
 _FINISHES = {
     "max_tokens": Finish.LENGTH,
     "model_context_window_exceeded": Finish.LENGTH,
@@ -45,9 +42,6 @@ _FAULTS = {
     "malformed_tool_use": FailureKind.MODEL_FAULT,
     "malformed_model_output": FailureKind.MODEL_FAULT,
 }
-_HTML = "an HTML page came in place of an answer"
-_NO_END = "the stream ended without message_stop and without a stop reason"
-
 Object = dict[str, Any]
 
 
@@ -120,74 +114,43 @@ class _Call:
         self.index, self.input, self.told = index, given, False
 
 
-class _Streamed:
-    """An event stream.  Text that shares its bytes with a failure is not reported: nobody has seen it yet."""
+class _Streamed(EventAnswer):
+    """Events of one message."""
 
-    __slots__ = ("_begun", "_calls", "_events", "_finished", "_id", "_model", "_plain", "_usage", "done")
+    __slots__ = ("_calls", "_finished", "_id", "_model", "_usage")
+
+    no_end = "the stream ended without message_stop and without a stop reason"
 
     def __init__(self) -> None:
-        self.done = self._begun = self._finished = False
-        self._events = Events()
-        self._plain: Whole | None = None
+        super().__init__()
+        self._finished = False
         self._calls: dict[int, _Call] = {}
         self._usage: Object = {}
         self._id = self._model = ""
 
-    def feed(self, data: bytes) -> list[Delta] | Failure:
-        if self._plain is not None:
-            return self._plain.feed(data)
-        if not self._begun:
-            data = data.lstrip(_BLANK)
-            if not data:
-                return []
-            if data.startswith(b"<"):
-                return malformed(_HTML)
-            if data[0] in b"{[":
-                self._plain = Whole(partial(_read_whole, raw=False))
-                return self._plain.feed(data)
-            self._begun = True
-        return self._steps(self._events.feed(data))
+    def _has_finished(self) -> bool:
+        return self._finished
 
-    def close(self) -> list[Delta] | Failure:
-        if self._plain is not None:
-            found = self._plain.close()
-            assert isinstance(found, list | Failure)
-            self.done = self._plain.done
-            return found
-        rest = [] if self.done else self._steps(self._events.close())
-        cut_short = isinstance(rest, Failure) and rest.kind is FailureKind.MALFORMED
-        if self.done or self._finished:
-            return [] if cut_short else rest
-        if cut_short or not isinstance(rest, Failure):
-            return Failure(kind=FailureKind.TRUNCATED, message=_NO_END)
-        return rest
+    def _read_plain(self, body: bytes) -> list[Delta] | Failure:
+        return _read_whole(body, raw=False)
 
-    def _steps(self, events: list[Event] | Failure) -> list[Delta] | Failure:
-        if isinstance(events, Failure):
-            return events
-        deltas: list[Delta] = []
-        for event in events:
-            if self.done:
-                break
-            if event.data.startswith(b"[DONE]"):  # of gateways that speak every format alike
-                continue
-            said = _read_event(event)
-            if isinstance(said, Failure):
-                return said
-            if said.type == "message_stop":
-                self.done = True
-                break
-            delta = self._step(said, event.raw)
-            if isinstance(delta, Failure):
-                return delta
-            deltas.append(delta)
-        return deltas
+    def _read(self, event: Event) -> list[Delta] | Failure:
+        if event.data.startswith(b"[DONE]"):  # of gateways that speak every format alike
+            return []
+        said = _read_event(event)
+        if isinstance(said, Failure):
+            return said
+        if said.type == "message_stop":
+            self.done = True
+            return []
+        delta = self._step(said, event.raw)
+        return delta if isinstance(delta, Failure) else [delta]
 
     def _step(self, event: _Event, raw: bytes) -> Delta | Failure:
         """What one event says; an event that is not known is passed on."""
         step = event.delta or _NO_STEP
         if step.type == "text_delta":
-            return self._delta(raw, text=_string(step.text))
+            return self._delta(raw, text=string_of(step.text))
         read = _READERS.get(event.type) if isinstance(event.type, str) else None
         return self._delta(raw) if read is None else read(self, event, raw)
 
@@ -196,32 +159,32 @@ class _Streamed:
 
     def _start(self, event: _Event, raw: bytes) -> Delta:
         message = event.message or _NO_MESSAGE
-        self._id, self._model = _string(message.id), _string(message.model)
+        self._id, self._model = string_of(message.id), string_of(message.model)
         return self._delta(raw, usage=self._counted(message.usage))
 
     def _block(self, event: _Event, raw: bytes) -> Delta:
         block = event.content_block or _NO_BLOCK
         if block.type == "tool_use":
             call = _Call(len(self._calls), bytes(block.input))
-            self._calls[_count(event.index)] = call
-            begun = ToolFragment(index=call.index, id=_string(block.id), name=_string(block.name))
+            self._calls[count_of(event.index)] = call
+            begun = ToolFragment(index=call.index, id=string_of(block.id), name=string_of(block.name))
             return self._delta(raw, tool_calls=(begun,))
         return self._delta(raw, **_said_in(block))
 
     def _more(self, event: _Event, raw: bytes) -> Delta:
         step = event.delta or _NO_STEP
         if step.type == "input_json_delta":
-            call = self._calls.get(_count(event.index))
-            arguments = _string(step.partial_json)
+            call = self._calls.get(count_of(event.index))
+            arguments = string_of(step.partial_json)
             if call is None or not arguments:
                 return self._delta(raw)
             call.told = True
             return self._delta(raw, tool_calls=(ToolFragment(index=call.index, arguments=arguments),))
-        return self._delta(raw, reasoning=_string(step.thinking), signature=_string(step.signature))
+        return self._delta(raw, reasoning=string_of(step.thinking), signature=string_of(step.signature))
 
     def _stop(self, event: _Event, raw: bytes) -> Delta:
         """A call that came without arguments had them at its beginning, or wants none."""
-        call = self._calls.get(_count(event.index))
+        call = self._calls.get(count_of(event.index))
         if call is None or call.told:
             return self._delta(raw)
         call.told = True
@@ -257,9 +220,9 @@ _READERS: Mapping[str, Callable[[_Streamed, _Event, bytes], Delta | Failure]] = 
 
 def _read_whole(body: bytes, *, raw: bool = True) -> list[Delta] | Failure:
     """The answer in a body; an event stream that came in its place is read as one."""
-    body = body.lstrip(_BLANK)
-    if body.startswith((b"data:", b"event:", b":")):
-        return _read_stream(body)
+    body = body.lstrip(BLANK)
+    if is_stream(body):
+        return _Streamed().folded(body)
     message = _read_message(body)
     if isinstance(message, Failure):
         return message
@@ -276,8 +239,8 @@ def _read_whole(body: bytes, *, raw: bool = True) -> list[Delta] | Failure:
         tool_calls=tuple(_call(block, index) for index, block in enumerate(calls)),
         media=sum(part.get("media", 0) for part in said),
         usage=read_usage(message.usage),
-        id=_string(message.id),
-        model=_string(message.model),
+        id=string_of(message.id),
+        model=string_of(message.model),
         format=NAME,
         raw=body if raw else b"",
         body=raw,
@@ -286,18 +249,9 @@ def _read_whole(body: bytes, *, raw: bool = True) -> list[Delta] | Failure:
     return [delta]
 
 
-def _read_stream(body: bytes) -> list[Delta] | Failure:
-    streamed = _Streamed()
-    steps = streamed.feed(body)
-    rest = steps if isinstance(steps, Failure) else streamed.close()
-    if isinstance(steps, Failure) or isinstance(rest, Failure):
-        return rest
-    return [replace(delta, raw=b"") for delta in steps + rest]
-
-
 def _call(block: _Block, index: int) -> ToolFragment:
     return ToolFragment(
-        index=index, id=_string(block.id), name=_string(block.name), arguments=arguments_of(bytes(block.input))
+        index=index, id=string_of(block.id), name=string_of(block.name), arguments=arguments_of(bytes(block.input))
     )
 
 
@@ -307,9 +261,9 @@ def _call(block: _Block, index: int) -> ToolFragment:
 def _said_in(block: _Block) -> Object:
     """The fields of a delta for a block that is no call, whole or as it begins."""
     if block.type == "text":
-        return {"text": _string(block.text)}
+        return {"text": string_of(block.text)}
     if block.type == "thinking":
-        return {"reasoning": _string(block.thinking), "signature": _string(block.signature)}
+        return {"reasoning": string_of(block.thinking), "signature": string_of(block.signature)}
     return {} if block.type == "redacted_thinking" else {"media": 1}
 
 
@@ -321,7 +275,7 @@ def _ended(word: Json, details: Json) -> Object | Failure:
     if kind is not None:
         return Failure(kind=kind, message=f"the answer ended with the stop reason {word!r}", code=word)
     explained = details.get("explanation") if word == "refusal" and isinstance(details, dict) else None
-    return {"finish": _FINISHES.get(word, Finish.STOP), "raw_finish": word, "refusal": _string(explained)}
+    return {"finish": _FINISHES.get(word, Finish.STOP), "raw_finish": word, "refusal": string_of(explained)}
 
 
 def read_usage(usage: Json) -> Usage | None:
@@ -329,22 +283,14 @@ def read_usage(usage: Json) -> Usage | None:
     if not isinstance(usage, dict) or not usage:
         return None
     details = usage.get("output_tokens_details")
-    written, cached = _count(usage.get("cache_creation_input_tokens")), _count(usage.get("cache_read_input_tokens"))
+    written, cached = count_of(usage.get("cache_creation_input_tokens")), count_of(usage.get("cache_read_input_tokens"))
     return Usage(
-        input_tokens=_count(usage.get("input_tokens")) + written + cached,
-        output_tokens=_count(usage.get("output_tokens")),
+        input_tokens=count_of(usage.get("input_tokens")) + written + cached,
+        output_tokens=count_of(usage.get("output_tokens")),
         cached_tokens=cached,
         cache_write_tokens=written,
-        reasoning_tokens=_count(details.get("thinking_tokens")) if isinstance(details, dict) else 0,
+        reasoning_tokens=count_of(details.get("thinking_tokens")) if isinstance(details, dict) else 0,
     )
-
-
-def _string(value: Json) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _count(value: Json) -> int:
-    return value if type(value) is int and value > 0 else 0
 
 
 # ------------------------------------------------------------------- reading the JSON
@@ -358,7 +304,7 @@ def _read_event(event: Event) -> _Event | Failure:
         said = _Event(error=True)
     if said.error is None and said.type != "error" and event.name != "error":
         return said
-    value = _patiently(event.data)
+    value = read_object(event.data)
     if isinstance(value, Failure):
         return value
     if value.get("type") == "error" or event.name == "error":
@@ -374,24 +320,13 @@ def _read_message(body: bytes) -> _Message | Failure:
         message = _Message()
     if message.error is None and message.content is not None:
         return message
-    value = _patiently(body)
+    value = read_object(body)
     if isinstance(value, Failure):
         return value
     if not isinstance(value.get("content"), list):
         return malformed("the answer holds no content")
     value["content"] = [block for block in value["content"] if isinstance(block, dict)]
     return _convert(_MESSAGE, value)
-
-
-def _patiently(payload: bytes) -> Object | Failure:
-    """An object, read with patience; the failure that it reports, or MALFORMED where it is none."""
-    value = read_json(payload)
-    if isinstance(value, Failure):
-        return value
-    failure = classify_event(value)
-    if failure is not None:
-        return failure
-    return value if isinstance(value, dict) else malformed("the answer is not a JSON object")
 
 
 Read = TypeVar("Read", _Event, _Message)

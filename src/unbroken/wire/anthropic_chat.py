@@ -20,12 +20,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
-
 from unbroken.types import Chat, Json, Target, Tool
 from unbroken.wire import Unsaid
 from unbroken.wire.anthropic_messages import Blocks, says_nothing, write_messages, wrong
-from unbroken.wire.framing import UNREADABLE
+from unbroken.wire.asked import decoded
 
 __all__ = ["MAX_TOKENS", "VERSION", "read_chat", "version_of", "write_chat"]
 
@@ -72,10 +70,7 @@ def version_of(target: Target) -> str:
 
 def read_chat(fields: Mapping[str, bytes]) -> Chat:
     """The conversation in a body's raw fields; ValueError names the field that has the wrong shape."""
-    try:
-        body = {name: msgspec.json.decode(raw) for name, raw in fields.items() if name not in _OF_REQUEST}
-    except UNREADABLE as error:
-        raise ValueError(f"the body is not valid JSON: {error}") from None
+    body = decoded(fields, but=_OF_REQUEST)
     body = {name: value for name, value in body.items() if value is not None}
     blocks = Blocks()
     messages = (*blocks.system(body.pop("system", None)), *blocks.turns(body.pop("messages", None)))

@@ -6,27 +6,25 @@ else, so its one delta has the count as usage.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import msgspec
 
 from unbroken.failures import Failure
-from unbroken.types import Continuation, Delta, HttpRequest, Request, Source, Target, Usage
-from unbroken.wire import Decoder, Format, Outcome, Writer, anthropic
+from unbroken.records import replace
+from unbroken.types import Continuation, HttpRequest, Request, Source, Target
+from unbroken.wire import Decoder, Format, Writer, anthropic
 from unbroken.wire.anthropic_chat import read_chat
+from unbroken.wire.asked import messages_in, read_fields
+from unbroken.wire.counts import count_decoder, count_writer
 from unbroken.wire.errors import classify
-from unbroken.wire.framing import UNREADABLE, join_fields, split_fields
-from unbroken.wire.openai_chat import fault_of, read_fields
-from unbroken.wire.openai_chat_answer import read_json
-from unbroken.wire.openai_chat_writer import JSON_TYPE, passed_on
-from unbroken.wire.whole import Whole, WholeWriter, fault_in
+from unbroken.wire.framing import join_fields, split_fields
+from unbroken.wire.openai_chat_writer import write_fault
 
 __all__ = ["FORMAT", "NAME", "decoder", "read_request", "write_request", "writer"]
 
 NAME = "anthropic_count"
+_COUNT = "input_tokens"
 _COUNTED = frozenset(("model", "messages", "system", "tools", "tool_choice", "thinking", "output_config"))
 """Fields of a message that the count takes; it refuses those of the answer."""
 
@@ -49,9 +47,9 @@ def read_request(_path: str, body: bytes) -> Request | Failure:
     fields = read_fields(body)
     if isinstance(fields, Failure):
         return fields
-    messages = fields.get("messages", b"")
-    if not messages.startswith(b"[") or not messages[1:-1].strip():
-        return fault_of("messages", "must be an array with at least one message")
+    messages = messages_in(fields)
+    if isinstance(messages, Failure):
+        return messages
     return Request(
         model=msgspec.json.decode(fields["model"], type=str),
         prompt_chars=sum(len(fields.get(name, b"")) for name in ("messages", "system", "tools")),
@@ -60,42 +58,14 @@ def read_request(_path: str, body: bytes) -> Request | Failure:
     )
 
 
-class _Answer(msgspec.Struct, gc=False):
-    input_tokens: Any = None
-
-
-_ANSWER = msgspec.json.Decoder(_Answer)
-
-
 def decoder(_request: Request, _target: Target) -> Decoder:
     """A reader of the count."""
-    return Whole(_read_count)
-
-
-def _read_count(body: bytes) -> list[Delta] | Failure:
-    try:
-        count = _ANSWER.decode(body).input_tokens
-    except UNREADABLE:
-        count = None
-    if type(count) is not int:
-        value = read_json(body)
-        return value if isinstance(value, Failure) else fault_in(value, "the answer holds no count")
-    return [Delta(media=1, usage=Usage(input_tokens=count), format=NAME, raw=body, body=True)]
+    return count_decoder(NAME, _COUNT)
 
 
 def writer(_request: Request) -> Writer:
     """A writer of the count."""
-    return WholeWriter(JSON_TYPE, _write_count, fail=_write_fault)
-
-
-def _write_count(deltas: Sequence[Delta], _outcome: Outcome) -> bytes:
-    count = next((delta.usage.input_tokens for delta in deltas if delta.usage), 0)
-    return passed_on(deltas, NAME) or msgspec.json.encode({"input_tokens": count})
-
-
-def _write_fault(failure: Failure, outcome: Outcome) -> bytes:
-    assert FORMAT.write_failure is not None
-    return FORMAT.write_failure(failure, outcome.request_id)[2]
+    return count_writer(NAME, _COUNT, fail=write_fault)
 
 
 FORMAT = Format(

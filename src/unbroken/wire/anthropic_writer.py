@@ -11,6 +11,7 @@ the first provider left open.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -21,9 +22,11 @@ from unbroken.wire import Outcome, Writer
 from unbroken.wire.anthropic_answer import NAME
 from unbroken.wire.anthropic_arguments import input_of
 from unbroken.wire.framing import UNREADABLE
+from unbroken.wire.http import JSON_TYPE, STREAM_TYPE
 from unbroken.wire.media import in_words
-from unbroken.wire.openai_chat_writer import JSON_TYPE, STREAM_TYPE, passed_on
 from unbroken.wire.openai_chat_writer import write_failure as write_openai_failure
+from unbroken.wire.stream_writer import StreamWriter
+from unbroken.wire.whole import WholeWriter, passed_on
 
 __all__ = ["write_failure", "writer"]
 
@@ -45,7 +48,9 @@ Object = dict[str, Any]
 
 def writer(request: Request) -> Writer:
     """A writer of the answer to this caller."""
-    return _Streamed(request) if request.stream else _Plain(request)
+    if request.stream:
+        return _Streamed(request)
+    return WholeWriter(JSON_TYPE, partial(_write_whole, request=request), fail=write_fault)
 
 
 # ------------------------------------------------------------------------- streamed
@@ -73,7 +78,7 @@ _MORE = b'"content_block_delta"'
 """The type of nearly all events; within a string of JSON its quotes would be escaped."""
 
 
-class _Streamed:
+class _Streamed(StreamWriter):
     """The events of one message.
 
     Blocks come one after another; `_key` says which one is open.  What it ends with is written
@@ -95,18 +100,10 @@ class _Streamed:
         self._refusal = ""
         self._usage: Usage | None = None
 
-    def write(self, deltas: Sequence[Delta]) -> bytes:
-        if len(deltas) == 1:
-            return self._one(deltas[0])
-        return b"".join([self._one(delta) for delta in deltas])
-
     def end(self, outcome: Outcome) -> bytes:
         parts = [] if self._ended else [self._start(self._finish), self._rest(), self._close(), self._last()]
         parts.append(_event("message_stop", {"unbroken": outcome.told()} if outcome.notable else {}))
         return b"".join(parts)
-
-    def whole(self, deltas: Sequence[Delta], outcome: Outcome) -> bytes:
-        return self.write(deltas) + self.end(outcome)
 
     def broken(self, failure: Failure, outcome: Outcome) -> bytes:
         _, error = _write_error(failure)
@@ -288,30 +285,9 @@ def _event(kind: str, rest: Object) -> bytes:
 # ---------------------------------------------------------------------------- plain
 
 
-class _Plain:
-    """One JSON body."""
-
-    __slots__ = ("_request", "content_type")
-
-    def __init__(self, request: Request) -> None:
-        self.content_type = JSON_TYPE
-        self._request = request
-
-    def write(self, deltas: Sequence[Delta]) -> bytes:
-        return b""
-
-    def end(self, outcome: Outcome) -> bytes:
-        return b""
-
-    def whole(self, deltas: Sequence[Delta], outcome: Outcome) -> bytes:
-        return passed_on(deltas, NAME) or _write_whole(deltas, request=self._request)
-
-    def broken(self, failure: Failure, outcome: Outcome) -> bytes:
-        _, error = _write_error(failure)
-        return _encode({"type": "error", "error": error, "request_id": outcome.request_id})
-
-
-def _write_whole(deltas: Sequence[Delta], *, request: Request) -> bytes:
+def _write_whole(deltas: Sequence[Delta], _outcome: Outcome, *, request: Request) -> bytes:
+    if known := passed_on(deltas, NAME):
+        return known
     answer = fold([in_words(delta) for delta in deltas])
     sealed = "".join(delta.signature for delta in deltas if delta.format == NAME)
     content: list[Object] = []
@@ -393,6 +369,11 @@ def write_failure(failure: Failure, request_id: str) -> tuple[int, Mapping[str, 
     status, error = _write_error(failure)
     body = {"type": "error", "error": error, "request_id": request_id}
     return status, {**headers, "request-id": request_id}, _encode(body)
+
+
+def write_fault(failure: Failure, outcome: Outcome) -> bytes:
+    """The error in place of a plain answer."""
+    return write_failure(failure, outcome.request_id)[2]
 
 
 def _write_error(failure: Failure) -> tuple[int, Json]:

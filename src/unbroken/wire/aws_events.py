@@ -24,7 +24,7 @@ import msgspec
 
 from unbroken.failures import Failure, FailureKind
 from unbroken.wire.framing import EVENT_BYTES_MAX
-from unbroken.wire.whole import malformed
+from unbroken.wire.reading import malformed
 
 __all__ = ["Frame", "Frames", "write_frame"]
 

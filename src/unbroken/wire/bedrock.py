@@ -22,13 +22,13 @@ import msgspec
 from unbroken.failures import Failure
 from unbroken.types import Continuation, HttpRequest, Mode, Request, Source, Target
 from unbroken.wire import Format, Unsaid, path_values
+from unbroken.wire.asked import NO_NEEDS, ask_to_go_on, fault_of, messages_in, read_body
 from unbroken.wire.bedrock_answer import NAME, decoder
 from unbroken.wire.bedrock_messages import joined, read_chat, write_chat
 from unbroken.wire.bedrock_writer import write_failure, writer
 from unbroken.wire.errors import classify
-from unbroken.wire.framing import UNREADABLE, join_fields, split_fields
+from unbroken.wire.framing import UNREADABLE, join_fields
 from unbroken.wire.http import post
-from unbroken.wire.openai_chat import ask_to_go_on, fault_of
 
 __all__ = ["FORMAT", "read_request", "write_request"]
 
@@ -36,12 +36,9 @@ PLAIN, STREAMED = "/model/{model}/converse", "/model/{model}/converse-stream"
 
 Object = dict[str, Any]
 _encode = msgspec.json.encode
-_FILLED = re.compile(rb"\[\s*[^\s\]]").match
-"""An array with something in it."""
 _IMAGE = re.compile(rb'{\s*"image"\s*:\s*{').search
 _THINKING = re.compile(rb'"(?:thinking|reasoning_config|reasoningConfig|reasoning_effort|effort)"\s*:').search
 _LITTLE = re.compile(rb'"(?:disabled|none|minimal|low)"').search
-_NO_NEEDS: frozenset[str] = frozenset()
 
 
 # ----------------------------------------------------------------------- to a provider
@@ -112,15 +109,12 @@ def read_request(path: str, body: bytes) -> Request | Failure:
     named = streamed or path_values(PLAIN, path)
     if named is None:
         return fault_of("", f"The path is neither {PLAIN} nor {STREAMED}.")
-    try:
-        fields = split_fields(body)
-    except msgspec.ValidationError:
-        return fault_of("", "The body must be a JSON object.")
-    except UNREADABLE as error:
-        return fault_of("", f"The body is not valid JSON: {error}.", code="invalid_json")
-    messages = fields.get("messages")
-    if messages is None or _FILLED(messages) is None:
-        return fault_of("messages", "must be an array with at least one message")
+    fields = read_body(body)
+    if isinstance(fields, Failure):
+        return fields
+    messages = messages_in(fields)
+    if isinstance(messages, Failure):
+        return messages
     try:
         inference = _INFERENCE.decode(fields.get("inferenceConfig", b"null")) or _Inference()
     except UNREADABLE:
@@ -156,7 +150,7 @@ def _needs(fields: dict[str, bytes], messages: bytes) -> frozenset[str]:
         needs.append("vision")
     if b'"textFormat"' in fields.get("outputConfig", b""):
         needs.append("schema")
-    return frozenset(needs) if needs else _NO_NEEDS
+    return frozenset(needs) if needs else NO_NEEDS
 
 
 FORMAT = Format(

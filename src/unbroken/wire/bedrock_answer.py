@@ -12,7 +12,7 @@ result) is no call for the caller: it passes in `Delta.raw` alone.
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
@@ -21,9 +21,8 @@ from unbroken.types import Delta, Finish, Json, Request, Target, ToolFragment, U
 from unbroken.wire import Decoder, Next
 from unbroken.wire.aws_events import Frame, Frames
 from unbroken.wire.errors import classify_event
-from unbroken.wire.framing import UNREADABLE
-from unbroken.wire.openai_chat_answer import read_json
-from unbroken.wire.whole import Whole, fault_in, malformed
+from unbroken.wire.reading import count_of, fault_in, malformed, read_as, read_json
+from unbroken.wire.whole import Whole
 
 __all__ = ["NAME", "REDACTED", "SERVER_TOOL", "Event", "decoder", "read_event"]
 
@@ -43,8 +42,6 @@ _FINISHES = {
 _FAULTS = frozenset(("malformed_model_output", "malformed_tool_use"))
 _NO_ANSWER = "the answer holds no message"
 _NO_END = "the stream ended without a messageStop"
-
-Shape = TypeVar("Shape")
 
 
 class _Usage(msgspec.Struct, gc=False):
@@ -101,7 +98,7 @@ _EVENT = msgspec.json.Decoder(Event)
 
 def read_event(payload: bytes) -> Event | Failure:
     """The fields of an event, or the failure that it reports or is."""
-    return _read(payload, _EVENT)
+    return read_as(_EVENT, payload)
 
 
 def decoder(request: Request, _target: Target) -> Decoder:
@@ -264,7 +261,7 @@ _ANSWER = msgspec.json.Decoder(_Answer)
 
 
 def _read_plain(body: bytes, *, raw: bool = True) -> list[Delta] | Failure:
-    answer = _read(body, _ANSWER)
+    answer = read_as(_ANSWER, body)
     if isinstance(answer, Failure):
         return answer
     if answer.output is None or answer.output.message is None:
@@ -314,20 +311,6 @@ def _call(tool: _ToolUse, index: int) -> ToolFragment:
 # ------------------------------------------------------------------- what both have
 
 
-def _read(payload: bytes, reader: msgspec.json.Decoder[Shape]) -> Shape | Failure:
-    """A value of the shape that is expected, or the failure that it reports or is."""
-    try:
-        return reader.decode(payload)
-    except UNREADABLE:
-        value = read_json(payload)
-    if isinstance(value, Failure):
-        return value
-    try:
-        return reader.decode(msgspec.json.encode(value))
-    except UNREADABLE:
-        return fault_in(value, "the answer has the wrong shape")
-
-
 def _signature(thought: _Thought) -> str:
     return f"{REDACTED}{thought.redactedContent}" if thought.redactedContent else thought.signature or ""
 
@@ -347,14 +330,10 @@ def _usage(usage: _Usage | None) -> Usage | None:
     """What is read from a cache or written to it is not among `inputTokens`, but was paid for."""
     if usage is None:
         return None
-    read, written = _count(usage.cacheReadInputTokens), _count(usage.cacheWriteInputTokens)
+    read, written = count_of(usage.cacheReadInputTokens), count_of(usage.cacheWriteInputTokens)
     return Usage(
-        input_tokens=_count(usage.inputTokens) + read + written,
-        output_tokens=_count(usage.outputTokens),
+        input_tokens=count_of(usage.inputTokens) + read + written,
+        output_tokens=count_of(usage.outputTokens),
         cached_tokens=read,
         cache_write_tokens=written,
     )
-
-
-def _count(value: int | None) -> int:
-    return value if value is not None and value > 0 else 0

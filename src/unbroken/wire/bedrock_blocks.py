@@ -13,19 +13,19 @@ import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from hashlib import sha256
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
-from unbroken.types import Json, Media, Opaque, Part, Reasoning, Text, ToolCall, ToolResult
+from unbroken.types import Media, Opaque, Part, Reasoning, Text, ToolCall, ToolResult
 from unbroken.wire import Unsaid
+from unbroken.wire.asked import shaped
 from unbroken.wire.bedrock_answer import NAME, REDACTED, SERVER_TOOL
 from unbroken.wire.framing import UNREADABLE
 
-__all__ = ["Blocks", "Object", "cited_text", "read_block", "shaped"]
+__all__ = ["Blocks", "Object", "cited_text", "read_block"]
 
 Object = dict[str, Any]
-Shape = TypeVar("Shape")
 
 _OFFICE = "application/vnd.openxmlformats-officedocument"
 _FORMATS: Mapping[str, Mapping[str, str]] = {
@@ -65,14 +65,6 @@ _ID = re.compile(r"[a-zA-Z0-9_.:-]{1,64}")
 _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9_\s()\[\]-]+")
 _BLANKS = re.compile(r"\s+")
 _NAME_CHARS_MAX = 180
-
-
-def shaped(value: Json, kind: type[Shape], *, where: str) -> Shape:
-    """A value of this shape; ValueError that says where it is not."""
-    try:
-        return msgspec.convert(value, kind)
-    except (msgspec.ValidationError, ValueError) as error:
-        raise ValueError(f"'{where}' has the wrong shape: {error}") from None
 
 
 # -------------------------------------------------------------------------- reading

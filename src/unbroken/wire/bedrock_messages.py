@@ -22,7 +22,8 @@ import msgspec
 
 from unbroken.types import Chat, Json, Message, Part, Text, Tool, ToolCall, ToolResult
 from unbroken.wire import Unsaid
-from unbroken.wire.bedrock_blocks import Blocks, Object, cited_text, read_block, shaped
+from unbroken.wire.asked import decoded, shaped
+from unbroken.wire.bedrock_blocks import Blocks, Object, cited_text, read_block
 from unbroken.wire.bedrock_models import read_more, write_more
 from unbroken.wire.framing import UNREADABLE
 
@@ -68,10 +69,7 @@ class _ToolConfig(msgspec.Struct):
 
 def read_chat(fields: Mapping[str, bytes]) -> Chat:
     """The conversation in a body's raw fields; ValueError names the field that has the wrong shape."""
-    try:
-        body = {name: msgspec.json.decode(raw) for name, raw in fields.items()}
-    except UNREADABLE as error:
-        raise ValueError(f"the body is not valid JSON: {error}") from None
+    body = decoded(fields)
     body = {name: value for name, value in body.items() if value is not None}
     turns = shaped(body.get("messages"), list[_Turn], where="messages")
     inference = shaped(body.get("inferenceConfig", {}), _Inference, where="inferenceConfig")

@@ -22,9 +22,9 @@ from unbroken.wire.aws_events import Frames, write_frame
 from unbroken.wire.bedrock_answer import NAME, REDACTED, read_event
 from unbroken.wire.framing import UNREADABLE
 from unbroken.wire.media import in_words
-from unbroken.wire.openai_chat_writer import passed_on
 from unbroken.wire.openai_chat_writer import write_failure as write_openai_failure
-from unbroken.wire.whole import WholeWriter
+from unbroken.wire.stream_writer import StreamWriter
+from unbroken.wire.whole import WholeWriter, passed_on
 
 __all__ = ["STREAM_TYPE", "write_failure", "writer"]
 
@@ -58,7 +58,7 @@ def writer(request: Request) -> Writer:
 # ------------------------------------------------------------------------- streamed
 
 
-class _Streamed:
+class _Streamed(StreamWriter):
     """Frames of one stream.
 
     Of frames that pass only the last one is kept: it tells, where somebody else goes on, which
@@ -76,11 +76,6 @@ class _Streamed:
         self._passed = b""
         self._usage: Usage | None = None
 
-    def write(self, deltas: Sequence[Delta]) -> bytes:
-        if len(deltas) == 1:
-            return self._one(deltas[0])
-        return b"".join([self._one(delta) for delta in deltas])
-
     def end(self, outcome: Outcome) -> bytes:
         self._take_up()
         if self._told:
@@ -90,9 +85,6 @@ class _Streamed:
         if outcome.notable:
             told["unbroken"] = outcome.told()
         return b"".join([*parts, _frame("metadata", {**told, "metrics": _METRICS})])
-
-    def whole(self, deltas: Sequence[Delta], outcome: Outcome) -> bytes:
-        return self.write(deltas) + self.end(outcome)
 
     def broken(self, failure: Failure, outcome: Outcome) -> bytes:
         name = _EXCEPTIONS.get(_class_of(failure), "internalServerException")

@@ -13,30 +13,26 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import msgspec
 
 from unbroken.failures import Failure
 from unbroken.types import Continuation, HttpRequest, Mode, Request, Source, Target
 from unbroken.wire import Format, Unsaid
+from unbroken.wire.asked import FLAGS, fault_of, go_on, is_filled, messages_in, number_in, read_fields
 from unbroken.wire.cohere_answer import decoder
 from unbroken.wire.cohere_messages import NAME, read_chat, write_chat
 from unbroken.wire.cohere_writer import write_failure, writer
 from unbroken.wire.errors import classify
-from unbroken.wire.framing import UNREADABLE, join_fields
+from unbroken.wire.framing import join_fields
 from unbroken.wire.http import post
-from unbroken.wire.openai_chat import ask_to_go_on, fault_of, read_fields
 
 __all__ = ["FORMAT", "at_root", "read_request", "write_request"]
 
 PATH = "/v2/chat"
 WORDS = "Cohere's format"
 _encode = msgspec.json.encode
-_FILLED = re.compile(rb"\[\s*[^\s\]]").match
-"""An array with something in it."""
 _THINKS = re.compile(rb'"type"\s*:\s*"enabled"').search
-_FLAGS = {b"true": True, b"false": False, b"null": False}
 _API = re.compile(r"/+(?:(?:v2|(?:compatibility/)?v1)/*)?(?=$|\?)")
 
 
@@ -50,7 +46,7 @@ def write_request(request: Request, target: Target, *, continuation: Continuatio
     fields = _fields_of(request, unsaid) if own is None else dict(own)
     fields["model"] = _encode(target.model)
     if continuation is not None and continuation.mode is not Mode.RESTART:
-        _go_on(fields, continuation)
+        go_on(fields, continuation)
     return post(at_root(target), PATH, body=join_fields(fields), unsaid=tuple(unsaid.names))
 
 
@@ -68,14 +64,6 @@ def _fields_of(request: Request, unsaid: Unsaid) -> dict[str, bytes]:
     return {name: _encode(value) for name, value in {"model": "", **written, "stream": request.stream}.items()}
 
 
-def _go_on(fields: dict[str, bytes], continuation: Continuation) -> None:
-    """Append what the caller has seen, and where the target has to be asked, the asking."""
-    more = [{"role": "assistant", "content": continuation.text}]
-    if continuation.mode is Mode.ASK:
-        more.append({"role": "user", "content": ask_to_go_on(continuation.text)})
-    fields["messages"] = fields["messages"].rstrip()[:-1] + b"," + _encode(more)[1:]
-
-
 # ----------------------------------------------------------------------- from a caller
 
 
@@ -84,15 +72,13 @@ def read_request(_path: str, body: bytes) -> Request | Failure:
     fields = read_fields(body)
     if isinstance(fields, Failure):
         return fields
-    messages = fields.get("messages")
-    if messages is None:
-        return fault_of("messages", "is missing")
-    if _FILLED(messages) is None:
-        return fault_of("messages", "must be an array with at least one message")
-    stream = _FLAGS.get(fields.get("stream", b"false"))
+    messages = messages_in(fields)
+    if isinstance(messages, Failure):
+        return messages
+    stream = FLAGS.get(fields.get("stream", b"false"))
     if stream is None:
         return fault_of("stream", "must be true or false")
-    limit, temperature = _number(fields, "max_tokens"), _number(fields, "temperature")
+    limit, temperature = number_in(fields, "max_tokens"), number_in(fields, "temperature")
     return Request(
         model=msgspec.json.decode(fields["model"], type=str),
         stream=stream,
@@ -107,17 +93,9 @@ def read_request(_path: str, body: bytes) -> Request | Failure:
     )
 
 
-def _number(fields: dict[str, bytes], name: str) -> Any:
-    """A number; None where it is absent or of another type, which the provider may complain about."""
-    try:
-        return msgspec.json.decode(fields.get(name, b"null"), type=int | float | None)
-    except UNREADABLE:
-        return None
-
-
 def _needs(fields: dict[str, bytes], messages: bytes) -> list[str]:
     """The capabilities without which a target cannot answer."""
-    needs = ["tools"] if _FILLED(fields.get("tools", b"")) else []
+    needs = ["tools"] if is_filled(fields.get("tools", b"")) else []
     if b'"image_url"' in messages:
         needs.append("vision")
     if b'"json_schema"' in fields.get("response_format", b""):

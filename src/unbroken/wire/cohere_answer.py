@@ -13,24 +13,24 @@ for, and what price lists mean.  Usage holds the first, and its cost is made of 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import msgspec
 
-from unbroken.failures import Failure, FailureKind
+from unbroken.failures import Failure
+from unbroken.records import replace
 from unbroken.types import Delta, Finish, Json, Price, Request, Target, ToolFragment, Usage
 from unbroken.wire import Decoder
 from unbroken.wire.cohere_messages import NAME
 from unbroken.wire.errors import classify_event
-from unbroken.wire.framing import UNREADABLE, Event, Events
-from unbroken.wire.openai_chat_answer import read_json
-from unbroken.wire.whole import Whole, fault_in
+from unbroken.wire.event_answers import EventAnswer
+from unbroken.wire.framing import UNREADABLE, Event
+from unbroken.wire.reading import count_of, fault_in, read_json
+from unbroken.wire.whole import Whole
 
-__all__ = ["count_of", "decoder"]
+__all__ = ["decoder"]
 
-_NO_END = "the stream ended without message-end"
 _FINISHES = {
     "MAX_TOKENS": Finish.LENGTH,
     "TOOL_CALL": Finish.TOOL_CALLS,
@@ -92,56 +92,34 @@ def decoder(request: Request, target: Target) -> Decoder:
 # ------------------------------------------------------------------------- streamed
 
 
-class _Streamed:
-    """Events until `message-end`.  Text that shares its bytes with a failure is not reported."""
+class _Streamed(EventAnswer):
+    """Events until `message-end`."""
 
-    __slots__ = ("_begun", "_events", "_plain", "_price", "done")
+    __slots__ = ("_price",)
+
+    no_end = "the stream ended without message-end"
 
     def __init__(self, price: Price) -> None:
-        self.done = self._begun = False
-        self._events = Events()
-        self._plain: Whole | None = None
+        super().__init__()
         self._price = price
 
-    def feed(self, data: bytes) -> list[Delta] | Failure:
-        if not self._begun:
-            data = data.lstrip()
-            self._begun = bool(data)
-            if data[:1] in (b"{", b"<"):  # an error, or a page, in place of a stream
-                self._plain = Whole(partial(_read_whole, price=self._price, raw=False))
-        return self._steps(self._events.feed(data)) if self._plain is None else self._plain.feed(data)
+    def _read_plain(self, body: bytes) -> list[Delta] | Failure:
+        return _read_whole(body, price=self._price, raw=False)
 
-    def close(self) -> list[Delta] | Failure:
-        if self._plain is not None:
-            found = self._plain.close()
-            self.done = self._plain.done
-            return found if isinstance(found, Failure | list) else []
-        rest = [] if self.done else self._steps(self._events.close())
-        if self.done or (isinstance(rest, Failure) and rest.kind is not FailureKind.MALFORMED):
-            return rest
-        return Failure(kind=FailureKind.TRUNCATED, message=_NO_END)
-
-    def _steps(self, events: list[Event] | Failure) -> list[Delta] | Failure:
-        if isinstance(events, Failure):
-            return events
-        deltas: list[Delta] = []
-        for event in events:
-            if self.done:
-                break
-            delta = self._step(event)
-            if isinstance(delta, Failure):
-                return delta
-            deltas.append(delta)
-            self.done = delta.finish is not None
-        return deltas
+    def _read(self, event: Event) -> list[Delta] | Failure:
+        delta = self._step(event)
+        if isinstance(delta, Failure):
+            return delta
+        self.done = delta.finish is not None
+        return [delta]
 
     def _step(self, event: Event) -> Delta | Failure:
         if event.data == b"[DONE]":
-            return Failure(kind=FailureKind.TRUNCATED, message=_NO_END)
+            return self._cut_off()
         try:
             read = _EVENT.decode(event.data)
         except UNREADABLE:
-            return _fault_in(event.data, "an event of the stream cannot be read")
+            return fault_in(read_json(event.data), "an event of the stream cannot be read")
         if read.type == "message-end":
             return _ending(read.delta or _Step(), raw=event.raw, answer_id=read.id or "", price=self._price)
         if read.delta is None:
@@ -164,9 +142,9 @@ def _read_whole(body: bytes, *, price: Price, raw: bool = True) -> list[Delta] |
     try:
         answer = _ANSWER.decode(body)
     except UNREADABLE:
-        return _fault_in(body, "the answer has not the shape of one")
+        return fault_in(read_json(body), "the answer has not the shape of one")
     if not isinstance(answer.message, _Said) and answer.finish_reason not in _FAULTS:
-        return _fault_in(body, "the answer holds no message")
+        return fault_in(read_json(body), "the answer holds no message")
     end = _ending(answer, raw=b"", answer_id=answer.id or "", price=price)
     if isinstance(end, Failure):
         return end
@@ -232,13 +210,3 @@ def _usage(usage: Json, price: Price) -> Usage | None:
 
 def _counts(counts: Json) -> dict[str, int]:
     return {name: count_of(value) for name, value in counts.items()} if isinstance(counts, dict) else {}
-
-
-def count_of(value: Json) -> int:
-    """A number of tokens, which Cohere may give as 12.0."""
-    return int(value) if type(value) in (int, float) and 0 < value < 1e15 else 0
-
-
-def _fault_in(body: bytes, what: str) -> Failure:
-    value = read_json(body)
-    return value if isinstance(value, Failure) else fault_in(value, what)

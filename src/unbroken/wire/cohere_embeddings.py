@@ -7,8 +7,6 @@ documents, and such a caller embeds questions and documents with the same words.
 
 from __future__ import annotations
 
-import base64
-import struct
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -18,17 +16,15 @@ import msgspec
 from unbroken.failures import Failure
 from unbroken.types import Continuation, Delta, HttpRequest, Json, Output, Request, Source, Target, Task, Usage
 from unbroken.wire import Decoder, Format, Outcome, Unsaid, Writer
+from unbroken.wire.asked import decoded, fault_of, read_fields, shaped
 from unbroken.wire.cohere import WORDS, at_root
-from unbroken.wire.cohere_answer import count_of
 from unbroken.wire.cohere_writer import broken, write_failure
+from unbroken.wire.embeddings import packed, unpacked, usage_of, vectors_decoder, vectors_of, write_embedding
 from unbroken.wire.errors import classify
-from unbroken.wire.framing import UNREADABLE, join_fields
-from unbroken.wire.http import post
-from unbroken.wire.openai_chat import fault_of, read_fields
-from unbroken.wire.openai_chat_answer import read_json
-from unbroken.wire.openai_chat_writer import JSON_TYPE, passed_on
-from unbroken.wire.openai_embeddings import unpacked
-from unbroken.wire.whole import Whole, WholeWriter, fault_in
+from unbroken.wire.framing import UNREADABLE
+from unbroken.wire.http import JSON_TYPE
+from unbroken.wire.reading import count_of, fault_in, read_json
+from unbroken.wire.whole import WholeWriter, passed_on
 from unbroken.work import Texts
 
 __all__ = ["FORMAT", "NAME", "decoder", "read_request", "write_request", "writer"]
@@ -57,13 +53,9 @@ _encode = msgspec.json.encode
 def write_request(request: Request, target: Target, *, continuation: Continuation | None = None) -> HttpRequest:
     """The caller's own fields with another model, or the same said anew; ValueError where it cannot be said."""
     del continuation  # a vector is never carried on
-    source = request.source
-    if source is not None and source.format == NAME:
-        fields = {**source.fields, "model": _encode(target.model)}
-        return post(at_root(target), PATH, body=join_fields(fields))
     unsaid = Unsaid(target, WORDS)
-    body = {"model": target.model, **_write_texts(request.work_as(Texts), unsaid=unsaid, own=source is None)}
-    return post(at_root(target), PATH, body=_encode(body), unsaid=tuple(unsaid.names))
+    write = partial(_write_texts, unsaid=unsaid, own=request.source is None)
+    return write_embedding(request, at_root(target), path=PATH, name=NAME, unsaid=unsaid, write=write)
 
 
 def _write_texts(work: Texts, *, unsaid: Unsaid, own: bool) -> dict[str, Json]:
@@ -80,7 +72,7 @@ def _write_texts(work: Texts, *, unsaid: Unsaid, own: bool) -> dict[str, Json]:
     truncate = work.hints.get("truncate")
     known = (*HINTS, "truncate") if truncate in _TRUNCATIONS else HINTS
     unsaid.hint(*(name for name in work.hints if name not in known))
-    fields: dict[str, Json] = {
+    return {
         "texts": list(work.texts),
         "input_type": _TYPES.get(work.purpose, _TYPES[""]),
         "embedding_types": ["base64" if work.base64 else "float"],
@@ -89,7 +81,6 @@ def _write_texts(work: Texts, *, unsaid: Unsaid, own: bool) -> dict[str, Json]:
         **{name: work.hints.get(name) for name in HINTS},
         **(work.extras if own else {}),
     }
-    return {name: value for name, value in fields.items() if value is not None}
 
 
 # ----------------------------------------------------------------------- from a caller
@@ -123,11 +114,8 @@ class _Asked(msgspec.Struct):
 
 def _read_texts(fields: dict[str, bytes]) -> Texts:
     """The texts; what else may be asked (images, other types of numbers) stays among the extras."""
-    try:
-        body = {name: msgspec.json.decode(raw) for name, raw in fields.items()}
-        asked = msgspec.convert(body, _Asked)
-    except UNREADABLE as error:
-        raise ValueError(f"the body has the wrong shape: {error}") from None
+    body = decoded(fields)
+    asked = shaped(body, _Asked, where="the body")
     own = {*_OWN, *(["embedding_types"] if asked.embedding_types in _FLOATS else [])}
     if asked.input_type is not None and asked.input_type not in _PURPOSES:
         own.discard("input_type")
@@ -169,8 +157,7 @@ _VECTOR = msgspec.json.Decoder(tuple[float, ...] | str)
 
 def decoder(request: Request, _target: Target) -> Decoder:
     """A reader of the answer; the vectors are looked at only for a caller of another format."""
-    own = request.source is not None and request.source.format == NAME
-    return Whole(partial(_read_answer, vectors=not own))
+    return vectors_decoder(request, NAME, read=_read_answer)
 
 
 def _read_answer(body: bytes, *, vectors: bool) -> list[Delta] | Failure:
@@ -181,9 +168,9 @@ def _read_answer(body: bytes, *, vectors: bool) -> list[Delta] | Failure:
         found = next((vectors for vectors in kinds.values() if vectors), None) or []
         outputs = tuple(map(_read_vector, kinds.get("float") or kinds.get("base64") or ())) if vectors else ()
     except UNREADABLE:
-        return _fault_in(body)
+        return fault_in(read_json(body), "the answer holds no vectors")
     if not found or (vectors and not outputs):
-        return _fault_in(body)
+        return fault_in(read_json(body), "the answer holds no vectors")
     usage = _usage(answer.meta)
     made = Delta(media=len(found), usage=usage, id=answer.id or "", format=NAME, raw=body, body=True, outputs=outputs)
     return [made]
@@ -201,11 +188,6 @@ def _usage(meta: _Meta | None) -> Usage:
     return Usage(input_tokens=count_of(billed.input_tokens), images=count_of(billed.images))
 
 
-def _fault_in(body: bytes) -> Failure:
-    value = read_json(body)
-    return value if isinstance(value, Failure) else fault_in(value, "the answer holds no vectors")
-
-
 # --------------------------------------------------------------------------- to a caller
 
 
@@ -218,21 +200,17 @@ def _write_answer(deltas: Sequence[Delta], outcome: Outcome, *, request: Request
     if known := passed_on(deltas, NAME):
         return known
     asked = request.source.fields if request.source is not None else {}
-    vectors = [output.vector for delta in deltas for output in delta.outputs]
+    vectors = vectors_of(deltas)
     as_text = b'"base64"' in asked.get("embedding_types", b"")
-    usage = next((delta.usage for delta in deltas if delta.usage), None) or Usage()
+    usage = usage_of(deltas)
     body = {
         "id": next((delta.id for delta in deltas if delta.id), "") or outcome.request_id,
-        "embeddings": {"base64": [_packed(vector) for vector in vectors]} if as_text else {"float": vectors},
+        "embeddings": {"base64": [packed(vector) for vector in vectors]} if as_text else {"float": vectors},
         "texts": msgspec.Raw(asked.get("texts", b"[]")),
         "meta": {"api_version": {"version": "2"}, "billed_units": {"input_tokens": usage.input_tokens}},
         "response_type": "embeddings_by_type",
     }
     return _encode(body)
-
-
-def _packed(vector: Sequence[float]) -> str:
-    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
 
 
 FORMAT = Format(

@@ -14,13 +14,13 @@ read as medium; a little of it is written as a small budget.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import msgspec
 
 from unbroken.types import Chat, Json, Media, Message, Opaque, Part, Reasoning, Text, Tool, ToolCall, ToolResult
 from unbroken.wire import Unsaid
-from unbroken.wire.framing import UNREADABLE
+from unbroken.wire.asked import decoded, shaped
 
 __all__ = ["HINTS", "NAME", "read_chat", "write_chat"]
 
@@ -43,7 +43,6 @@ _NUMBERS = {
 """Our names for Cohere's."""
 
 Object = dict[str, Any]
-Shape = TypeVar("Shape")
 
 
 class _Function(msgspec.Struct):
@@ -110,11 +109,8 @@ class _Body(msgspec.Struct):
 
 def read_chat(fields: Mapping[str, bytes]) -> Chat:
     """The conversation in a body's raw fields; ValueError names the field that has the wrong shape."""
-    try:
-        body = {name: msgspec.json.decode(raw) for name, raw in fields.items() if name not in ("model", "stream")}
-    except UNREADABLE as error:
-        raise ValueError(f"the body is not valid JSON: {error}") from None
-    known = _shaped(body, _Body, where="the body")
+    body = decoded(fields, but=("model", "stream"))
+    known = shaped(body, _Body, where="the body")
     if not known.messages:
         raise ValueError("'messages' must be an array with at least one message")
     form = known.response_format
@@ -133,14 +129,6 @@ def read_chat(fields: Mapping[str, bytes]) -> Chat:
     )
 
 
-def _shaped(value: Json, kind: type[Shape], *, where: str) -> Shape:
-    """A value of this shape; ValueError that says where it is not."""
-    try:
-        return msgspec.convert(value, kind)
-    except UNREADABLE as error:
-        raise ValueError(f"'{where}' has the wrong shape: {error}") from None
-
-
 def _read_tool(function: _ToolFunction, *, strict: bool | None) -> Tool:
     return Tool(
         name=function.name, description=function.description or "", parameters=function.parameters, strict=strict
@@ -154,7 +142,7 @@ def _read_effort(thinking: _Thinking | None) -> str | None:
 
 
 def _read_message(message: Object, where: str) -> Message:
-    turn = _shaped(message, _Turn, where=where)
+    turn = shaped(message, _Turn, where=where)
     extras = {name: v for name, v in message.items() if name not in _Turn.__struct_fields__ and v is not None}
     parts = tuple(_read_content(turn.content, f"{where}.content"))
     if turn.role == "tool":
@@ -173,12 +161,12 @@ def _read_content(content: str | list[Object] | None, where: str) -> Iterator[Pa
     for i, part in enumerate(content or ()):
         kind, place = part.get("type"), f"{where}[{i}]"
         if kind == "text":
-            text = _shaped(part.get("text"), str, where=f"{place}.text")
+            text = shaped(part.get("text"), str, where=f"{place}.text")
             yield from [Text(text)] if text else []
         elif kind == "thinking":
-            yield Reasoning(_shaped(part.get("thinking"), str, where=f"{place}.thinking"), format=NAME)
+            yield Reasoning(shaped(part.get("thinking"), str, where=f"{place}.thinking"), format=NAME)
         elif kind == "image_url":
-            image = _shaped(part.get("image_url"), _Image, where=f"{place}.image_url")
+            image = shaped(part.get("image_url"), _Image, where=f"{place}.image_url")
             yield Media(kind="image", url=image.url, detail=image.detail or "")
         else:
             yield Opaque(NAME, part)

@@ -21,10 +21,11 @@ from unbroken.types import Delta, Finish, Request, Response, ToolFragment, Usage
 from unbroken.wire import Outcome, Writer
 from unbroken.wire.cohere_messages import NAME
 from unbroken.wire.framing import UNREADABLE, join_fields, split_fields
+from unbroken.wire.http import JSON_TYPE, STREAM_TYPE
 from unbroken.wire.media import in_words
-from unbroken.wire.openai_chat_writer import JSON_TYPE, STREAM_TYPE, passed_on
 from unbroken.wire.openai_chat_writer import write_failure as write_openai_failure
-from unbroken.wire.whole import WholeWriter
+from unbroken.wire.stream_writer import StreamWriter
+from unbroken.wire.whole import WholeWriter, passed_on
 
 __all__ = ["broken", "write_failure", "writer"]
 
@@ -60,7 +61,7 @@ class _Place(msgspec.Struct):
 _PLACE = msgspec.json.Decoder(_Place)
 
 
-class _Streamed:
+class _Streamed(StreamWriter):
     """Events of one stream.  One part is open at a time: a `text`, a `thinking` or a `call`, with its index."""
 
     __slots__ = ("_contents", "_ending", "_last", "_open", "_passing", "_started", "_usage", "content_type")
@@ -74,23 +75,15 @@ class _Streamed:
         self._ending: Delta | None = None
         self._usage: Usage | None = None
 
-    def write(self, deltas: Sequence[Delta]) -> bytes:
-        if len(deltas) == 1:
-            return self._one(deltas[0])
-        return b"".join([self._one(delta) for delta in deltas])
-
     def end(self, outcome: Outcome) -> bytes:
         ending = self._ending
-        if ending is not None and ending.raw:
+        if ending is not None and ending.format == NAME and not ending.body:
             return _with_outcome(ending.raw, outcome) + _DONE
         parts = list(self._begun(Delta(id=outcome.request_id)))
         parts += self._closed()
         delta: Object = {"finish_reason": _finish_word(ending or Delta()), "usage": _write_usage(self._usage)}
         parts.append(_event("message-end", delta=delta))
         return _with_outcome(b"".join(parts), outcome) + _DONE
-
-    def whole(self, deltas: Sequence[Delta], outcome: Outcome) -> bytes:
-        return self.write(deltas) + self.end(outcome)
 
     def broken(self, failure: Failure, outcome: Outcome) -> bytes:
         return _event("message-end", **_fault(failure, outcome))

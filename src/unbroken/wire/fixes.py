@@ -15,11 +15,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 
 import msgspec
 
 from unbroken.failures import Failure, FailureKind
+from unbroken.records import replace
 from unbroken.types import Fix, HttpRequest, Json, Target
 from unbroken.wire.framing import UNREADABLE, join_fields, split_fields
 

@@ -7,13 +7,12 @@ from collections.abc import Mapping
 import msgspec
 
 from unbroken.failures import Failure
-from unbroken.types import Json
+from unbroken.wire.asked import fault_of, read_fields
 from unbroken.wire.framing import UNREADABLE, join_fields
+from unbroken.wire.http import JSON_TYPE
 from unbroken.wire.multipart import Part, is_form, read_form, replaced, write_form
-from unbroken.wire.openai_chat import fault_of, read_fields
-from unbroken.wire.openai_chat_writer import JSON_TYPE
 
-__all__ = ["decoded", "fault_of_text", "fields_of", "files_of", "for_model"]
+__all__ = ["fault_of_text", "fields_of", "files_of", "for_model"]
 
 
 def fields_of(body: bytes, *, bare: frozenset[str] = frozenset()) -> dict[str, bytes] | Failure:
@@ -58,14 +57,6 @@ def for_model(body: bytes, model: str) -> tuple[bytes, str]:
     if isinstance(fields, Failure):
         raise ValueError(fields.message)  # noqa: TRY004 - its message names the field
     return join_fields({**fields, "model": msgspec.json.encode(model)}), JSON_TYPE
-
-
-def decoded(fields: Mapping[str, bytes]) -> dict[str, Json]:
-    """The values of all fields; ValueError where one is no JSON."""
-    try:
-        return {name: msgspec.json.decode(raw) for name, raw in fields.items()}
-    except UNREADABLE as error:
-        raise ValueError(f"the body is not valid JSON: {error}") from None
 
 
 def fault_of_text(fields: Mapping[str, bytes], name: str) -> Failure | None:

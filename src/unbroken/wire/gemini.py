@@ -19,8 +19,9 @@ import msgspec
 from unbroken.failures import Failure
 from unbroken.types import Continuation, HttpRequest, Json, Mode, Request, Source, Target
 from unbroken.wire import Format, Unsaid
+from unbroken.wire.asked import NO_NEEDS, ask_to_go_on, fault_of, read_body
 from unbroken.wire.errors import classify
-from unbroken.wire.framing import UNREADABLE, join_fields, split_fields
+from unbroken.wire.framing import UNREADABLE, join_fields
 from unbroken.wire.gemini_answer import decoder
 from unbroken.wire.gemini_contents import write_chat
 from unbroken.wire.gemini_dialect import camel
@@ -28,16 +29,16 @@ from unbroken.wire.gemini_messages import NAME, read_chat, setting
 from unbroken.wire.gemini_place import KEY_IN, address, model_and_verb, paths, place
 from unbroken.wire.gemini_writer import write_failure, writer
 from unbroken.wire.http import post
-from unbroken.wire.openai_chat import ask_to_go_on, fault_of
 
-__all__ = ["FORMAT", "decoder", "read_body", "read_request", "write_request"]
+__all__ = ["FORMAT", "decoder", "read_request", "write_request"]
 
 _PLAIN, _STREAMED = "generateContent", "streamGenerateContent"
 _encode = msgspec.json.encode
-_NO_NEEDS: frozenset[str] = frozenset()
 _LITTLE_BUDGET = 1024
 _HARD = frozenset(("MEDIUM", "HIGH", "XHIGH"))
-_PICTURE = re.compile(rb'"mime_?[tT]ype"\s*:\s*"image/').search
+_MEDIA = re.compile(rb'"mime_?[tT]ype"\s*:\s*"(image|video|application/pdf|audio)').findall
+_SENSE = {b"image": "vision", b"video": "vision", b"application/pdf": "vision", b"audio": "audio"}
+"""What a part takes that is no text; the pages of a file are looked at."""
 _FUNCTION = re.compile(rb'"function_?[dD]eclarations"\s*:\s*[\[{]\s*[^\s\]}]').search
 
 Object = dict[str, Any]
@@ -113,16 +114,6 @@ def read_request(path: str, body: bytes) -> Request | Failure:
     )
 
 
-def read_body(body: bytes) -> dict[str, bytes] | Failure:
-    """The fields of a caller's body, which must be an object."""
-    try:
-        return split_fields(body)
-    except msgspec.ValidationError:
-        return fault_of("", "The body must be a JSON object.")
-    except UNREADABLE as error:
-        return fault_of("", f"The body is not valid JSON: {error}.", code="invalid_json")
-
-
 def _read_config(fields: Mapping[str, bytes]) -> Object:
     raw = fields.get("generationConfig") or fields.get("generation_config")
     if raw is None:
@@ -153,11 +144,10 @@ def _needs(fields: Mapping[str, bytes], contents: bytes, *, config: Object) -> f
     needs = []
     if _FUNCTION(fields.get("tools", b"")):
         needs.append("tools")
-    if _PICTURE(contents):
-        needs.append("vision")
+    needs += {_SENSE[kind] for kind in _MEDIA(contents)}
     if "responseSchema" in config or "responseJsonSchema" in config:
         needs.append("schema")
-    return frozenset(needs) if needs else _NO_NEEDS
+    return frozenset(needs) if needs else NO_NEEDS
 
 
 FORMAT = Format(

@@ -10,7 +10,6 @@ and their place in it.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -19,22 +18,19 @@ from unbroken.failures import Failure, FailureKind
 from unbroken.types import Delta, Finish, Json, Output, Request, Target, Usage
 from unbroken.wire import Decoder
 from unbroken.wire.errors import classify_event
-from unbroken.wire.framing import UNREADABLE, Event, Events, join_fields, split_fields
+from unbroken.wire.event_answers import EventAnswer, apart, is_stream
+from unbroken.wire.framing import UNREADABLE, Event, Events
 from unbroken.wire.gemini_dialect import plain_base64
 from unbroken.wire.gemini_messages import NAME
 from unbroken.wire.gemini_pieces import Calls, Elements
-from unbroken.wire.openai_chat_answer import read_json
-from unbroken.wire.whole import BODY_BYTES_MAX, malformed
+from unbroken.wire.reading import BLANK, count_of, malformed, read_json, read_object, string_of
+from unbroken.wire.whole import Whole
 
 __all__ = ["OWN_FINISHES", "blocked", "decoder", "finish_of", "read_usage"]
 
-_BLANK = b" \t\r\n\xef\xbb\xbf"
-"""What may stand before an answer: white space that keeps a connection alive, and a byte order mark."""
 _EMPTY_LINE = b"\r\n\r\n"
 _STRAY_BYTES_MAX = 64 * 1024
 """What is kept of text that is no event: an error says what it has to say at once."""
-_NO_END = "the stream ended without a finish reason"
-_HTML = "an HTML page came in place of an answer"
 
 _FILTERS = ("SAFETY", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "MODEL_ARMOR", "ESCALATION", "IMAGE_SAFETY",
             "IMAGE_PROHIBITED_CONTENT")  # fmt: skip
@@ -91,93 +87,81 @@ _ANSWER = msgspec.json.Decoder(_Answer)
 
 def decoder(request: Request, _target: Target) -> Decoder:
     """A reader of the answer to this request; no target needs its own."""
-    return _Streamed() if request.stream else _Plain()
+    return _Streamed() if request.stream else Whole(_read_whole)
 
 
 # ------------------------------------------------------------------------- streamed
 
 
-class _Streamed:
-    """Chunks of one answer.  Text that shares its bytes with a failure is not reported: nobody has seen it yet."""
+class _Chunks:
+    """Cuts a stream into events; `stray` is what came behind the last one."""
 
-    __slots__ = ("_between", "_calls", "_finished", "_frames", "_plain", "_stray", "done")
+    __slots__ = ("_between", "_frames", "stray")
 
     def __init__(self) -> None:
-        self.done = False
         self._frames: Events | Elements | None = None
-        self._plain: _Plain | None = None
-        self._stray = b""
         self._between = False
-        self._calls: dict[int, Calls] = {}
-        self._finished: dict[int, bool] = {}
+        self.stray = b""
 
-    def feed(self, data: bytes) -> list[Delta] | Failure:
-        if self._plain is not None:
-            return self._plain.feed(data)
-        if self._frames is None:
-            data = data.lstrip(_BLANK)
-            if not data:
-                return []
-            if data.startswith(b"<"):
-                return malformed(_HTML)
-            if data.startswith(b"{"):
-                self._plain = _Plain(raw=False)
-                return self._plain.feed(data)
-            self._frames = Elements() if data.startswith(b"[") else Events()
-        return self._steps(self._cut(data))
-
-    def _cut(self, data: bytes) -> list[Event] | Failure:
+    def feed(self, data: bytes) -> list[Event] | Failure:
         """The events that these bytes complete; the usual case first: they are one event and nothing else."""
-        assert self._frames is not None
+        if self._frames is None:
+            self._frames = Elements() if data.startswith(b"[") else Events()
         between, self._between = self._between, data.endswith(_EMPTY_LINE)
         if between and self._between and data.startswith(b"data: {") and data.count(b"\n") == 2:
-            self._stray = b""
+            self.stray = b""
             return [Event(data[6:-4], data)]
         events = self._frames.feed(data)
         self._keep_stray(data, events)
         return events
 
     def _keep_stray(self, data: bytes, events: list[Event] | Failure) -> None:
-        """Keep what came behind the last event."""
         if events:
             end = data.rstrip()
-            self._stray = data[max(end.rfind(b"\n\n"), end.rfind(b"\n\r\n")) + 1 :]
-        elif len(self._stray) < _STRAY_BYTES_MAX:
-            self._stray += data
+            self.stray = data[max(end.rfind(b"\n\n"), end.rfind(b"\n\r\n")) + 1 :]
+        elif len(self.stray) < _STRAY_BYTES_MAX:
+            self.stray += data
 
-    def close(self) -> list[Delta] | Failure:
-        if self._plain is not None:
-            deltas = self._plain.close()
-            self.done = self._plain.done
-            return deltas
-        rest = self._steps(self._frames.close()) if isinstance(self._frames, Events) else []
-        self.done = bool(self._finished) and all(self._finished.values())
-        if self.done:
-            return [] if isinstance(rest, Failure) else rest
-        if isinstance(rest, Failure) and rest.kind is not FailureKind.MALFORMED:
-            return rest
-        return self._bare_error() or Failure(kind=FailureKind.TRUNCATED, message=_NO_END)
+    def close(self) -> list[Event] | Failure:
+        """An event without its end."""
+        return self._frames.close() if isinstance(self._frames, Events) else []
 
-    def _bare_error(self) -> Failure | None:
-        stray = self._stray.strip()
-        return classify_event(read_json(stray)) if stray.startswith((b"{", b"[")) else None
 
-    def _steps(self, events: list[Event] | Failure) -> list[Delta] | Failure:
-        if isinstance(events, Failure):
-            return events
-        deltas: list[Delta] = []
-        for event in events:
-            answer = _read(event.data)
-            if isinstance(answer, Failure):
-                return answer
-            steps = _deltas(answer, _raws(answer, event), calls=self._calls)
-            if isinstance(steps, Failure):
-                return steps
-            deltas += steps
-            if answer.candidates:
-                for delta in steps:
-                    self._finished[delta.choice] = delta.finish is not None or self._finished.get(delta.choice, False)
-        return deltas
+class _Streamed(EventAnswer):
+    """Chunks of one answer."""
+
+    __slots__ = ("_calls", "_chunks", "_finished")
+
+    no_end = "the stream ended without a finish reason"
+    plain_begins = b"{"
+
+    def __init__(self) -> None:
+        self._chunks = _Chunks()
+        super().__init__(self._chunks)
+        self._calls: dict[int, Calls] = {}
+        self._finished: dict[int, bool] = {}
+
+    def _has_finished(self) -> bool:
+        return bool(self._finished) and all(self._finished.values())
+
+    def _cut_off(self) -> Failure:
+        """The error that stands bare behind the last event, if one does."""
+        stray = self._chunks.stray.strip()
+        bare = classify_event(read_json(stray)) if stray.startswith((b"{", b"[")) else None
+        return bare or super()._cut_off()
+
+    def _read_plain(self, body: bytes) -> list[Delta] | Failure:
+        return _read_whole(body, raw=False)
+
+    def _read(self, event: Event) -> list[Delta] | Failure:
+        answer = _read(event.data)
+        if isinstance(answer, Failure):
+            return answer
+        steps = _deltas(answer, _raws(answer, event), calls=self._calls)
+        if answer.candidates and isinstance(steps, list):
+            for delta in steps:
+                self._finished[delta.choice] = delta.finish is not None or self._finished.get(delta.choice, False)
+        return steps
 
 
 def _raws(answer: _Answer, event: Event) -> list[bytes]:
@@ -185,67 +169,24 @@ def _raws(answer: _Answer, event: Event) -> list[bytes]:
     count = len(answer.candidates or ())
     if count < 2:
         return [event.raw]
-    try:
-        fields = split_fields(event.data)
-        candidates = msgspec.json.decode(fields["candidates"], type=list[msgspec.Raw])
-    except (*UNREADABLE, KeyError):
-        candidates = []
-    if len(candidates) != count:
-        return [b""] * count
-    events = []
-    for candidate in candidates:
-        fields["candidates"] = b"[" + bytes(candidate) + b"]"
-        events.append(b"data: " + join_fields(fields).replace(b"\n", b"") + b"\r\n\r\n")
-        fields.pop("usageMetadata", None)
-    return events
+    return apart(event.data, "candidates", count=count, once="usageMetadata", end=_EMPTY_LINE)
 
 
 # ---------------------------------------------------------------------------- plain
 
 
-class _Plain:
-    """One answer at once; a stream that comes in its place is folded into it."""
-
-    __slots__ = ("_parts", "_raw", "_size", "done")
-
-    def __init__(self, *, raw: bool = True) -> None:
-        self.done = False
-        self._raw = raw
-        self._parts: list[bytes] = []
-        self._size = 0
-
-    def feed(self, data: bytes) -> list[Delta] | Failure:
-        self._size += len(data)
-        if self._size > BODY_BYTES_MAX:
-            self._parts.clear()
-            return malformed(f"the answer is longer than {BODY_BYTES_MAX} bytes")
-        self._parts.append(data)
-        return []
-
-    def close(self) -> list[Delta] | Failure:
-        body = b"".join(self._parts).lstrip(_BLANK)
-        deltas = _from_stream(body) if body.startswith((b"[", b"data:")) else self._from_body(body)
-        self.done = not isinstance(deltas, Failure)
-        return deltas
-
-    def _from_body(self, body: bytes) -> list[Delta] | Failure:
-        answer = _read(body)
-        if isinstance(answer, Failure):
-            return answer
-        count = len(answer.candidates or ())
-        if not count and blocked(answer.prompt_feedback) is None:
-            return malformed("the answer holds no candidates")
-        raw = body if self._raw else b""
-        return _deltas(answer, [raw, *[b""] * (count - 1)], calls={}, body=bool(raw))
-
-
-def _from_stream(body: bytes) -> list[Delta] | Failure:
-    streamed = _Streamed()
-    steps = streamed.feed(body)
-    if isinstance(steps, Failure):
-        return steps
-    rest = streamed.close()
-    return rest if isinstance(rest, Failure) else [replace(delta, raw=b"") for delta in steps + rest]
+def _read_whole(body: bytes, *, raw: bool = True) -> list[Delta] | Failure:
+    """The answer in a body; a stream that came in its place is read as one."""
+    body = body.lstrip(BLANK)
+    if is_stream(body) or body.startswith(b"["):
+        return _Streamed().folded(body)
+    answer = _read(body)
+    if isinstance(answer, Failure):
+        return answer
+    count = len(answer.candidates or ())
+    if not count and blocked(answer.prompt_feedback) is None:
+        return malformed("the answer holds no candidates")
+    return _deltas(answer, [body if raw else b"", *[b""] * (count - 1)], calls={}, body=raw)
 
 
 # ------------------------------------------------------------------- reading the JSON
@@ -261,21 +202,16 @@ def _read(payload: bytes) -> _Answer | Failure:
 
 
 def _read_patiently(payload: bytes) -> _Answer | Failure:
-    value = read_json(payload)
+    value = read_object(payload)
     if isinstance(value, Failure):
         return value
-    failure = classify_event(value)
-    if failure is not None:
-        return failure
-    if not isinstance(value, dict):
-        return malformed("the answer is not a JSON object")
     candidates = value.get("candidates")
     tamed = {
         "candidates": [_tame(c) for c in candidates if isinstance(c, dict)] if isinstance(candidates, list) else None,
         "promptFeedback": value.get("promptFeedback"),
         "usageMetadata": value.get("usageMetadata"),
-        "modelVersion": _string(value.get("modelVersion")),
-        "responseId": _string(value.get("responseId")),
+        "modelVersion": string_of(value.get("modelVersion")),
+        "responseId": string_of(value.get("responseId")),
     }
     return msgspec.convert(tamed, _Answer)
 
@@ -292,14 +228,10 @@ def _drawn(inline: Json) -> list[Output]:
     """A picture (or sound) among the words, as an address of its bytes."""
     if not isinstance(inline, dict) or not isinstance(inline.get("data"), str):
         return []
-    said = _string(inline.get("mimeType"))
+    said = string_of(inline.get("mimeType"))
     kind = said.partition("/")[0]
     url = f"data:{said};base64,{plain_base64(inline['data'])}"
     return [Output(kind=kind if kind in ("video", "audio") else "image", url=url, media_type=said)]
-
-
-def _string(value: Json) -> str:
-    return value if isinstance(value, str) else ""
 
 
 def blocked(feedback: Json) -> Failure | None:
@@ -307,7 +239,7 @@ def blocked(feedback: Json) -> Failure | None:
     reason = feedback.get("blockReason") if isinstance(feedback, dict) else None
     if not reason:
         return None
-    words = _string(feedback.get("blockReasonMessage"))
+    words = string_of(feedback.get("blockReasonMessage"))
     message = f"the prompt was blocked ({reason}){': ' if words else ''}{words}"
     return Failure(kind=FailureKind.CONTENT_POLICY, message=message, code=str(reason))
 
@@ -355,12 +287,12 @@ def _delta(
                 text += part.text
     finish, word = None, ""
     if candidate.finish_reason:
-        verdict = finish_of(candidate.finish_reason, _string(candidate.finish_message))
+        verdict = finish_of(candidate.finish_reason, string_of(candidate.finish_message))
         if isinstance(verdict, Failure):
             return verdict
         finish, word = verdict
         if finish is Finish.CONTENT_FILTER:
-            refusal = _string(candidate.finish_message)
+            refusal = string_of(candidate.finish_message)
         elif finish is Finish.STOP and index in calls:
             finish = Finish.TOOL_CALLS
     return Delta(
@@ -404,7 +336,7 @@ def read_usage(usage: Json) -> Usage | None:
     if not isinstance(usage, dict):
         return None
     found = [usage.get(name) for name in _COUNTS]
-    prompt, tool_use, spoken, thought, cached = [n if type(n) is int and n > 0 else 0 for n in found]
+    prompt, tool_use, spoken, thought, cached = map(count_of, found)
     if not (prompt or tool_use or spoken or thought):
         return None
     return Usage(
@@ -426,6 +358,5 @@ def _audio(details: Json) -> int:
     total = 0
     for item in details if isinstance(details, list) else ():
         if isinstance(item, dict) and item.get("modality") in _AUDIO:
-            count = item.get("tokenCount")
-            total += count if type(count) is int and count > 0 else 0
+            total += count_of(item.get("tokenCount"))
     return total

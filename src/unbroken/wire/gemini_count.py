@@ -10,29 +10,27 @@ its one delta has the count as usage.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import msgspec
 
 from unbroken.failures import Failure
-from unbroken.types import Continuation, Delta, HttpRequest, Request, Source, Target, Usage
-from unbroken.wire import Decoder, Format, Outcome, Writer, gemini
+from unbroken.records import replace
+from unbroken.types import Continuation, HttpRequest, Request, Source, Target
+from unbroken.wire import Decoder, Format, Writer, gemini
+from unbroken.wire.asked import fault_of, read_body
+from unbroken.wire.counts import count_decoder, count_writer
 from unbroken.wire.errors import classify
-from unbroken.wire.framing import UNREADABLE, join_fields, split_fields
+from unbroken.wire.framing import join_fields, split_fields
 from unbroken.wire.gemini_messages import read_chat
 from unbroken.wire.gemini_place import is_vertex, model_and_verb, paths
-from unbroken.wire.gemini_writer import write_failure, write_fault
-from unbroken.wire.openai_chat import fault_of
-from unbroken.wire.openai_chat_answer import read_json
-from unbroken.wire.openai_chat_writer import JSON_TYPE, passed_on
-from unbroken.wire.whole import Whole, WholeWriter, fault_in
+from unbroken.wire.gemini_writer import write_failure
+from unbroken.wire.openai_chat_writer import write_fault
 
 __all__ = ["FORMAT", "NAME", "decoder", "read_request", "write_request", "writer"]
 
 NAME = "gemini_count"
+_COUNT = "totalTokens"
 _VERB = "countTokens"
 _WHOLE = "generateContentRequest"
 _WHOLE_AS_IN_PROTO = "generate_content_request"
@@ -60,11 +58,11 @@ def _wrapped(body: bytes, target: Target) -> bytes:
 def read_request(path: str, body: bytes) -> Request | Failure:
     """What a caller asks, or the REQUEST failure that names the field that is wrong."""
     model, _ = model_and_verb(path)
-    fields = gemini.read_body(body)
+    fields = read_body(body)
     if isinstance(fields, Failure):
         return fields
     if (whole := fields.get(_WHOLE) or fields.get(_WHOLE_AS_IN_PROTO)) is not None:
-        fields = gemini.read_body(whole)
+        fields = read_body(whole)
         if isinstance(fields, Failure):
             return fault_of(_WHOLE, "must be an object")
     fields = {name: raw for name, raw in fields.items() if name != "model"}
@@ -79,37 +77,14 @@ def read_request(path: str, body: bytes) -> Request | Failure:
     )
 
 
-class _Answer(msgspec.Struct, gc=False, rename="camel"):
-    total_tokens: Any = None
-
-
-_ANSWER = msgspec.json.Decoder(_Answer)
-
-
 def decoder(_request: Request, _target: Target) -> Decoder:
     """A reader of the count."""
-    return Whole(_read_count)
-
-
-def _read_count(body: bytes) -> list[Delta] | Failure:
-    try:
-        count = _ANSWER.decode(body).total_tokens
-    except UNREADABLE:
-        count = None
-    if type(count) is not int:
-        value = read_json(body)
-        return value if isinstance(value, Failure) else fault_in(value, "the answer holds no count")
-    return [Delta(media=1, usage=Usage(input_tokens=count), format=NAME, raw=body, body=True)]
+    return count_decoder(NAME, _COUNT)
 
 
 def writer(_request: Request) -> Writer:
     """A writer of the count."""
-    return WholeWriter(JSON_TYPE, _write_count, fail=write_fault)
-
-
-def _write_count(deltas: Sequence[Delta], _outcome: Outcome) -> bytes:
-    count = next((delta.usage.input_tokens for delta in deltas if delta.usage), 0)
-    return passed_on(deltas, NAME) or _encode({"totalTokens": count})
+    return count_writer(NAME, _COUNT, fail=write_fault)
 
 
 FORMAT = Format(

@@ -11,25 +11,24 @@ request and its answer are passed on.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import msgspec
 
 from unbroken.failures import Failure
+from unbroken.records import replace
 from unbroken.types import Delta, HttpRequest, Json, Output, Request, Source, Target, Task, Usage
 from unbroken.wire import Outcome, Unsaid
+from unbroken.wire.asked import fault_of, read_body
+from unbroken.wire.embeddings import vectors_of
 from unbroken.wire.framing import UNREADABLE, join_fields, split_fields
-from unbroken.wire.gemini import read_body
 from unbroken.wire.gemini_answer import read_usage
 from unbroken.wire.gemini_dialect import as_list, camel
 from unbroken.wire.gemini_place import KEY_IN, address, is_vertex, model_and_verb, place
 from unbroken.wire.http import post
-from unbroken.wire.openai_chat import fault_of
-from unbroken.wire.openai_chat_answer import read_json
-from unbroken.wire.openai_chat_writer import passed_on
-from unbroken.wire.whole import fault_in
+from unbroken.wire.reading import fault_in, read_json
+from unbroken.wire.whole import passed_on
 from unbroken.work import Texts
 
 __all__ = ["VERBS", "read_texts_request", "read_vectors", "write_texts_request", "write_vectors"]
@@ -249,8 +248,7 @@ def read_vectors(body: bytes, *, request: Request, target: Target) -> list[Delta
     except UNREADABLE:
         found, vectors, answer = [], (), _Answer()
     if answer.error or not found:
-        value = read_json(body)
-        return value if isinstance(value, Failure) else fault_in(value, "the answer holds no vectors")
+        return fault_in(read_json(body), "the answer holds no vectors")
     outputs = tuple(Output(kind="embedding", vector=vector) for vector in vectors)
     delta = Delta(media=len(found), usage=_usage_of(answer, found), outputs=outputs)
     return [replace(delta, format=NAME, raw=body, body=True) if own else delta]
@@ -275,7 +273,7 @@ def write_vectors(deltas: Sequence[Delta], _outcome: Outcome, *, request: Reques
     if known := passed_on(deltas, NAME):
         return known
     verb = _verb_of(request.source.fields) if request.source is not None else VERBS[0]
-    vectors = [output.vector for delta in deltas for output in delta.outputs]
+    vectors = vectors_of(deltas)
     tokens = next((delta.usage.input_tokens for delta in deltas if delta.usage), 0)
     if verb == "predict":  # the tokens are counted with each text, and known only of all of them
         counts = [tokens, *[0] * len(vectors)]

@@ -23,7 +23,7 @@ from unbroken.wire.gemini_place import KEY_IN, address, is_vertex, place
 from unbroken.wire.http import get, post
 from unbroken.wire.jobs import Standing, at, share_of, watch, word_at
 from unbroken.wire.media import gathered, size_of
-from unbroken.wire.whole import malformed
+from unbroken.wire.reading import malformed
 from unbroken.work import Film
 
 __all__ = ["film_of", "write_film"]

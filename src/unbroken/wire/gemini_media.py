@@ -18,8 +18,9 @@ from unbroken.wire.gemini_embeddings import (
 from unbroken.wire.gemini_films import film_of, write_film
 from unbroken.wire.gemini_pictures import read_picture, write_picture
 from unbroken.wire.gemini_place import paths
-from unbroken.wire.gemini_writer import write_failure, write_fault
-from unbroken.wire.openai_chat_writer import JSON_TYPE
+from unbroken.wire.gemini_writer import write_failure
+from unbroken.wire.http import JSON_TYPE
+from unbroken.wire.openai_chat_writer import write_fault
 from unbroken.wire.whole import Whole, WholeWriter
 from unbroken.work import Film, Picture
 

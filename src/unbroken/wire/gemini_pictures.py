@@ -9,13 +9,13 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Sequence
-from dataclasses import replace
 from math import gcd
 from typing import Any
 
 import msgspec
 
 from unbroken.failures import Failure, FailureKind
+from unbroken.records import replace
 from unbroken.types import Delta, Finish, HttpRequest, Json, Output, Target, Usage
 from unbroken.wire import Unsaid
 from unbroken.wire.gemini_answer import blocked, finish_of, read_usage
@@ -25,8 +25,7 @@ from unbroken.wire.gemini_place import KEY_IN, address, place
 from unbroken.wire.http import post
 from unbroken.wire.jobs import at, word_at
 from unbroken.wire.media import output_of, size_of
-from unbroken.wire.openai_chat_answer import read_json
-from unbroken.wire.whole import fault_in, malformed
+from unbroken.wire.reading import fault_in, malformed, read_json
 from unbroken.work import Picture
 
 __all__ = ["all_good", "objects_in", "output_in", "read_picture", "write_picture"]

@@ -15,7 +15,7 @@ import msgspec
 from unbroken.failures import Failure
 from unbroken.types import Json, ToolFragment
 from unbroken.wire.framing import EVENT_BYTES_MAX, UNREADABLE, Event
-from unbroken.wire.whole import malformed
+from unbroken.wire.reading import malformed
 
 __all__ = ["Calls", "Elements"]
 

@@ -12,21 +12,22 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import msgspec
 
 from unbroken.failures import Failure
+from unbroken.records import replace
 from unbroken.types import Delta, Finish, Output, Request, Response, ToolCall, Usage, fold
 from unbroken.wire import Outcome, Writer
 from unbroken.wire.framing import UNREADABLE
 from unbroken.wire.gemini_answer import OWN_FINISHES
 from unbroken.wire.gemini_messages import NAME
-from unbroken.wire.openai_chat_writer import JSON_TYPE, passed_on
+from unbroken.wire.http import JSON_TYPE
 from unbroken.wire.openai_chat_writer import write_failure as write_openai_failure
-from unbroken.wire.whole import WholeWriter
+from unbroken.wire.stream_writer import StreamWriter
+from unbroken.wire.whole import WholeWriter, passed_on
 
 __all__ = ["STREAM_TYPE", "write_failure", "write_fault", "write_usage", "writer"]
 
@@ -53,7 +54,7 @@ def writer(request: Request) -> Writer:
 # ------------------------------------------------------------------------- streamed
 
 
-class _Streamed:
+class _Streamed(StreamWriter):
     """Chunks of one stream.  They share the id and model of the first one, whoever it came from."""
 
     __slots__ = ("_ended", "_head", "_kept", "_request", "_usage", "content_type")
@@ -65,9 +66,6 @@ class _Streamed:
         self._kept: dict[int, list[Delta]] = {}
         self._ended: set[int] = set()
         self._usage: Usage | None = None
-
-    def write(self, deltas: Sequence[Delta]) -> bytes:
-        return b"".join([self._one(delta) for delta in deltas])
 
     def _one(self, delta: Delta) -> bytes:
         self._head = self._head or _head_of(delta, self._request)
@@ -96,9 +94,6 @@ class _Streamed:
         if outcome.notable:
             more["unbroken"] = outcome.told()
         return self._chunk(candidates, more) if candidates or more else b""
-
-    def whole(self, deltas: Sequence[Delta], outcome: Outcome) -> bytes:
-        return self.write(deltas) + self.end(outcome)
 
     def broken(self, failure: Failure, outcome: Outcome) -> bytes:
         return b"data: " + write_fault(failure, outcome) + b"\r\n\r\n"

@@ -1,12 +1,13 @@
-"""Requests to providers as HTTP: the address, the key, the target's own headers."""
+"""Requests to providers as HTTP: the address, the key, the target's own headers; and names of content types."""
 
 from __future__ import annotations
 
 from unbroken.types import HttpRequest, Target
 
-__all__ = ["get", "post"]
+__all__ = ["JSON_TYPE", "STREAM_TYPE", "get", "post"]
 
 JSON_TYPE = "application/json"
+STREAM_TYPE = "text/event-stream; charset=utf-8"
 
 
 def post(
@@ -46,7 +47,8 @@ def _key(target: Target, key_in: str) -> dict[str, str]:
 
 
 def _address(target: Target, path: str) -> str:
-    base, mark, query = target.base_url.partition("?")
-    path, more, own = path.partition("?")
-    both = "&".join(part for part in (own, query) if part)
-    return base.rstrip("/") + path + (mark or more if both else "") + both
+    base, _, query = target.base_url.partition("?")
+    if not query:
+        return base.rstrip("/") + path
+    path, _, own = path.partition("?")
+    return f"{base.rstrip('/')}{path}?{own}{'&' if own else ''}{query}"

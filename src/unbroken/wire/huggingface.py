@@ -15,6 +15,7 @@ from functools import partial
 
 import msgspec
 
+from unbroken import records
 from unbroken.failures import Failure, FailureKind
 from unbroken.types import (
     Continuation,
@@ -30,18 +31,18 @@ from unbroken.types import (
     Work,
 )
 from unbroken.wire import Decoder, Format, Next, Outcome, Unsaid, Writer, path_values
+from unbroken.wire.asked import decoded, fault_of
+from unbroken.wire.embeddings import vectors_of
 from unbroken.wire.errors import classify, classify_event
-from unbroken.wire.forms import decoded
 from unbroken.wire.framing import UNREADABLE, join_fields, split_fields
-from unbroken.wire.http import post
+from unbroken.wire.http import JSON_TYPE, post
 from unbroken.wire.huggingface_ways import WAYS, Way
 from unbroken.wire.jobs import Standing, at, watch
 from unbroken.wire.media import BytesWriter, Head, Headed, gathered, output_of
-from unbroken.wire.openai_chat import fault_of
 from unbroken.wire.openai_chat_answer import read_usage
-from unbroken.wire.openai_chat_writer import JSON_TYPE
 from unbroken.wire.openai_chat_writer import write_failure as write_openai_failure
-from unbroken.wire.whole import WholeWriter, malformed
+from unbroken.wire.reading import malformed
+from unbroken.wire.whole import WholeWriter
 from unbroken.work import Film, Picture, Texts
 
 __all__ = ["FORMAT", "NAME", "decoder", "read_request", "way_of", "write_failure", "write_request", "writer"]
@@ -95,7 +96,7 @@ def write_request(request: Request, target: Target, *, continuation: Continuatio
         path = "/v1/predictions"
     sent = post(_behind_router(target, provider), path, body=body, unsaid=tuple(unsaid.names))
     accept = {"accept": "image/png"} if request.task is Task.IMAGE else {}
-    return replace(sent, headers={**sent.headers, **accept, **way.headers})
+    return records.replace(sent, headers={**sent.headers, **accept, **way.headers})
 
 
 def _write(way: Way, request: Request, *, model: str, unsaid: Unsaid) -> dict[str, Json]:
@@ -148,7 +149,7 @@ def _read_vectors(head: Head, body: bytes) -> list[Delta] | Failure:
     if not isinstance(vectors, list) or not vectors or not all(_is_vector(vector) for vector in vectors):
         return classify_event(value) or malformed("the answer holds no vectors: one for each text is wanted")
     outputs = tuple(Output(kind="embedding", vector=tuple(map(float, vector))) for vector in vectors)
-    usage = replace(read_usage(at(value, "usage")) or Usage(), seconds=_compute_s(head.headers))
+    usage = records.replace(read_usage(at(value, "usage")) or Usage(), seconds=_compute_s(head.headers))
     return [Delta(media=len(outputs), outputs=outputs, usage=usage, format=NAME, raw=body, body=True)]
 
 
@@ -160,9 +161,9 @@ def _finish(standing: Standing, *, request: Request, target: Target) -> list[Del
     kind = "video" if request.task is Task.VIDEO else "image"
     usage = standing.usage or Usage()
     if kind == "image":
-        usage = replace(usage, images=len(standing.outputs))
+        usage = records.replace(usage, images=len(standing.outputs))
     elif not usage.seconds:
-        usage = replace(usage, seconds=_asked_seconds(request))
+        usage = records.replace(usage, seconds=_asked_seconds(request))
 
     def done(outputs: tuple[Output, ...]) -> list[Delta]:
         return [Delta(media=len(outputs), outputs=outputs, usage=usage, progress=1.0)]
@@ -257,7 +258,7 @@ def writer(request: Request) -> Writer:
 def _write_vectors(deltas: Sequence[Delta], _outcome: Outcome, *, request: Request) -> bytes:
     source = request.source
     single = source is not None and source.fields["inputs"][:1] == b'"'
-    vectors = [output.vector for delta in deltas for output in delta.outputs]
+    vectors = vectors_of(deltas)
     return _encode(vectors[0] if single and vectors else vectors)
 
 

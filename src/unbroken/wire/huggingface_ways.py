@@ -7,12 +7,13 @@ how its answer reads (`look`).  A new provider is a row, and perhaps a function 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
 from urllib.parse import quote, urlsplit
 
 from unbroken.failures import Failure
+from unbroken.records import replace
 from unbroken.types import HttpRequest, Json, Output, Target, Task
 from unbroken.wire import Unsaid
 from unbroken.wire.errors import classify_event
@@ -20,7 +21,7 @@ from unbroken.wire.http import get
 from unbroken.wire.jobs import Standing, at, job_failure, word_at
 from unbroken.wire.media import output_of, size_of, unpacked
 from unbroken.wire.openai_videos import look_at_together
-from unbroken.wire.whole import malformed
+from unbroken.wire.reading import malformed
 from unbroken.work import Film, Picture, Texts, Work
 
 __all__ = ["WAYS", "Way"]

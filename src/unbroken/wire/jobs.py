@@ -16,13 +16,14 @@ from typing import Protocol
 import msgspec
 
 from unbroken.failures import Failure, FailureKind
-from unbroken.types import Delta, HttpRequest, Json, Output, Usage, record
+from unbroken.records import Record
+from unbroken.types import Delta, HttpRequest, Json, Output, Usage
 from unbroken.wire import Decoder, Next
 from unbroken.wire.comeback import come_back_s
 from unbroken.wire.errors import classify_event
 from unbroken.wire.framing import UNREADABLE
 from unbroken.wire.media import Head, Headed
-from unbroken.wire.whole import malformed
+from unbroken.wire.reading import malformed
 
 __all__ = ["Look", "Standing", "at", "job_failure", "share_of", "watch", "word_at"]
 
@@ -32,8 +33,7 @@ POLL_S_MIN, POLL_S_MAX = 0.05, 30.0
 Found = list[Delta] | Failure | Next
 
 
-@record(kw_only=True)
-class Standing:
+class Standing(Record, kw_only=True):
     """How a job stands: to be asked about with `ask`, or done where that is None.
 
     `progress` is 0 to 1; `outputs` are what it made, `usage` what it took.

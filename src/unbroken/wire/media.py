@@ -25,13 +25,16 @@ from urllib.parse import urljoin, urlsplit
 
 import msgspec
 
+from unbroken import records
 from unbroken.failures import Failure
-from unbroken.types import Delta, HttpRequest, Output, Target, record
+from unbroken.records import Record
+from unbroken.types import Delta, HttpRequest, Output, Target
 from unbroken.wire import Next, Outcome
 from unbroken.wire.errors import classify_event
 from unbroken.wire.framing import UNREADABLE
 from unbroken.wire.http import get
-from unbroken.wire.whole import BODY_BYTES_MAX, Whole, malformed
+from unbroken.wire.reading import malformed
+from unbroken.wire.whole import BODY_BYTES_MAX, Whole
 
 __all__ = [
     "FILM_BYTES_MAX",
@@ -121,7 +124,7 @@ def in_words(delta: Delta) -> Delta:
     if not delta.outputs:
         return delta
     drawn = "".join(f"\n![{output.kind}]({address_of(output)})\n" for output in delta.outputs)
-    return replace(delta, text=delta.text + drawn, outputs=())
+    return records.replace(delta, text=delta.text + drawn, outputs=())
 
 
 def ending_of(media_type: str) -> str:
@@ -302,7 +305,7 @@ def follow(asked: HttpRequest, location: str, *, target: Target) -> HttpRequest 
         return malformed("the answer sends us on to an address that is none")
     if not same and not may_fetch(url, target):
         return malformed(f"the answer sends us on to {url.partition('?')[0][:100]}, where nothing is fetched from")
-    return replace(asked, url=url, headers=asked.headers if same else {"accept-encoding": "identity"})
+    return records.replace(asked, url=url, headers=asked.headers if same else {"accept-encoding": "identity"})
 
 
 def is_home(url: str, target: Target) -> bool:
@@ -316,8 +319,7 @@ def is_home(url: str, target: Target) -> bool:
 # --------------------------------------------------------------- outputs that are fetched
 
 
-@record(kw_only=True)
-class _Errand:
+class _Errand(Record, kw_only=True):
     """What is being fetched for whom; `done` makes the answer of it."""
 
     kind: str
@@ -368,5 +370,5 @@ def _arrived(
     found = output_of(data, errand.kind, said=head.content_type)
     if isinstance(found, Failure):
         return replace(found, again=False)
-    found = replace(found, note=outputs[index].note)
+    found = records.replace(found, note=outputs[index].note)
     return _fetched((*outputs[:index], found, *outputs[index + 1 :]), errand)

@@ -13,7 +13,7 @@ import re
 from collections.abc import Sequence
 from urllib.parse import unquote
 
-from unbroken.types import record
+from unbroken.records import Record
 
 __all__ = ["Part", "is_form", "read_form", "replaced", "write_form"]
 
@@ -27,8 +27,7 @@ _VALUE_UTF8 = re.compile(r";\s*filename\*\s*=\s*utf-8''([^\s;]+)", re.IGNORECASE
 _ESCAPES = str.maketrans({'"': "%22", "\r": "%0D", "\n": "%0A"})
 
 
-@record(kw_only=True)
-class Part:
+class Part(Record, kw_only=True):
     """One field of a form; with a `filename` it is a file.  `head` are its headers, where it was read."""
 
     name: str

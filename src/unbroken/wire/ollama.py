@@ -20,21 +20,19 @@ import msgspec
 from unbroken.failures import Failure
 from unbroken.types import Continuation, HttpRequest, Mode, Request, Source, Target
 from unbroken.wire import Format, Unsaid
+from unbroken.wire.asked import fault_of, go_on, is_filled, messages_in, read_fields
 from unbroken.wire.errors import classify
 from unbroken.wire.framing import UNREADABLE, join_fields
 from unbroken.wire.http import post
 from unbroken.wire.ollama_answer import decoder
 from unbroken.wire.ollama_messages import NAME, read_chat, write_chat
 from unbroken.wire.ollama_writer import write_failure, writer
-from unbroken.wire.openai_chat import ask_to_go_on, fault_of, read_fields
 
 __all__ = ["FORMAT", "at_root", "read_request", "write_request"]
 
 PATH = "/api/chat"
 WORDS = "Ollama's format"
 _encode = msgspec.json.encode
-_FILLED = re.compile(rb"\[\s*[^\s\]]").match
-"""An array with something in it."""
 _IMAGES = re.compile(rb'"images"\s*:\s*\[\s*[^\s\]]').search
 _FLAGS = {b"true": True, b"false": False, b"null": True}
 """What is not said streams, here."""
@@ -52,7 +50,7 @@ def write_request(request: Request, target: Target, *, continuation: Continuatio
     fields = _fields_of(request, target, unsaid=unsaid) if own is None else dict(own)
     fields["model"] = _encode(target.model)
     if continuation is not None and continuation.mode is not Mode.RESTART:
-        _go_on(fields, continuation)
+        go_on(fields, continuation)
     return post(at_root(target), PATH, body=join_fields(fields), unsaid=tuple(unsaid.names))
 
 
@@ -73,14 +71,6 @@ def _fields_of(request: Request, target: Target, *, unsaid: Unsaid) -> dict[str,
     return {name: _encode(value) for name, value in body.items()}
 
 
-def _go_on(fields: dict[str, bytes], continuation: Continuation) -> None:
-    """Append what the caller has seen, and where the target has to be asked, the asking."""
-    more = [{"role": "assistant", "content": continuation.text}]
-    if continuation.mode is Mode.ASK:
-        more.append({"role": "user", "content": ask_to_go_on(continuation.text)})
-    fields["messages"] = fields["messages"].rstrip()[:-1] + b"," + _encode(more)[1:]
-
-
 # ----------------------------------------------------------------------- from a caller
 
 
@@ -97,11 +87,9 @@ def read_request(_path: str, body: bytes) -> Request | Failure:
     fields = read_fields(body)
     if isinstance(fields, Failure):
         return fields
-    messages = fields.get("messages")
-    if messages is None:
-        return fault_of("messages", "is missing")
-    if _FILLED(messages) is None:
-        return fault_of("messages", "must be an array with at least one message")
+    messages = messages_in(fields)
+    if isinstance(messages, Failure):
+        return messages
     stream = _FLAGS.get(fields.get("stream", b"null"))
     if stream is None:
         return fault_of("stream", "must be true or false")
@@ -126,7 +114,7 @@ def read_request(_path: str, body: bytes) -> Request | Failure:
 
 def _needs(fields: dict[str, bytes], messages: bytes) -> list[str]:
     """The capabilities without which a target cannot answer."""
-    needs = ["tools"] if _FILLED(fields.get("tools", b"")) else []
+    needs = ["tools"] if is_filled(fields.get("tools", b"")) else []
     if b'"images"' in messages and _IMAGES(messages):
         needs.append("vision")
     if fields.get("format", b"").startswith(b"{"):

@@ -18,10 +18,10 @@ from unbroken.types import Delta, Finish, Request, Target, ToolFragment, Usage
 from unbroken.wire import Decoder
 from unbroken.wire.framing import EVENT_BYTES_MAX, UNREADABLE
 from unbroken.wire.ollama_messages import NAME
-from unbroken.wire.openai_chat_answer import read_json
-from unbroken.wire.whole import Whole, fault_in, malformed
+from unbroken.wire.reading import count_of, fault_in, malformed, read_json
+from unbroken.wire.whole import Whole
 
-__all__ = ["Lines", "count_of", "decoder"]
+__all__ = ["Lines", "decoder"]
 
 _NO_END = "the stream ended without a line that says done"
 _NOT_DONE = "the answer says that it is not done"
@@ -158,10 +158,10 @@ def _read(payload: bytes, *, calls: int, plain: bool = False) -> Delta | Failure
         line = _LINE.decode(payload)
         said = line.message
         if said is None or line.error:
-            return _fault_in(payload)
+            return fault_in(read_json(payload), "the answer holds no message")
         fragments = tuple(_fragment(call, index) for index, call in enumerate(said.tool_calls or (), calls))
     except UNREADABLE:
-        return _fault_in(payload)
+        return fault_in(read_json(payload), "the answer holds no message")
     return Delta(
         text=said.content or "",
         reasoning=said.thinking or "",
@@ -196,13 +196,3 @@ def _finish(line: _Line, *, called: bool) -> Finish:
 def _usage(line: _Line) -> Usage:
     """Thoughts count as output, and nobody says how many they were; a prompt that was cached is not counted."""
     return Usage(input_tokens=count_of(line.prompt_eval_count), output_tokens=count_of(line.eval_count))
-
-
-def count_of(value: Any) -> int:
-    """A number of tokens, which foreign JSON may give as something else."""
-    return int(value) if type(value) in (int, float) and 0 < value < 1e15 else 0
-
-
-def _fault_in(payload: bytes) -> Failure:
-    value = read_json(payload)
-    return value if isinstance(value, Failure) else fault_in(value, "the answer holds no message")

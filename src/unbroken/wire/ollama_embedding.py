@@ -9,10 +9,10 @@ import msgspec
 from unbroken.failures import Failure
 from unbroken.types import Delta, Request
 from unbroken.wire import Format, Outcome, Writer, ollama_embeddings
+from unbroken.wire.asked import fault_of, read_fields
 from unbroken.wire.framing import join_fields
+from unbroken.wire.http import JSON_TYPE
 from unbroken.wire.ollama_writer import broken
-from unbroken.wire.openai_chat import fault_of, read_fields
-from unbroken.wire.openai_chat_writer import JSON_TYPE
 from unbroken.wire.whole import WholeWriter
 
 __all__ = ["FORMAT", "NAME", "read_request", "writer"]

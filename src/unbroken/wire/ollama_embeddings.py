@@ -11,16 +11,15 @@ import msgspec
 from unbroken.failures import Failure
 from unbroken.types import Continuation, Delta, HttpRequest, Json, Output, Request, Source, Target, Task, Usage
 from unbroken.wire import Decoder, Format, Outcome, Unsaid, Writer
+from unbroken.wire.asked import decoded, fault_of, read_fields, shaped
+from unbroken.wire.embeddings import usage_of, vectors_decoder, vectors_of, write_embedding
 from unbroken.wire.errors import classify
-from unbroken.wire.framing import UNREADABLE, join_fields
-from unbroken.wire.http import post
+from unbroken.wire.framing import UNREADABLE
+from unbroken.wire.http import JSON_TYPE
 from unbroken.wire.ollama import WORDS, at_root
-from unbroken.wire.ollama_answer import count_of
 from unbroken.wire.ollama_writer import broken, write_failure
-from unbroken.wire.openai_chat import fault_of, read_fields
-from unbroken.wire.openai_chat_answer import read_json
-from unbroken.wire.openai_chat_writer import JSON_TYPE, passed_on
-from unbroken.wire.whole import Whole, WholeWriter, fault_in
+from unbroken.wire.reading import count_of, fault_in, read_json
+from unbroken.wire.whole import WholeWriter, passed_on
 from unbroken.work import Texts
 
 __all__ = ["FORMAT", "NAME", "decoder", "read_request", "write_request", "writer"]
@@ -38,13 +37,9 @@ _encode = msgspec.json.encode
 def write_request(request: Request, target: Target, *, continuation: Continuation | None = None) -> HttpRequest:
     """The caller's own fields with another model, or the same said anew; ValueError where it cannot be said."""
     del continuation  # a vector is never carried on
-    source = request.source
-    if source is not None and source.format == NAME:
-        fields = {**source.fields, "model": _encode(target.model)}
-        return post(at_root(target), PATH, body=join_fields(fields))
     unsaid = Unsaid(target, WORDS)
-    body = {"model": target.model, **_write_texts(request.work_as(Texts), unsaid=unsaid, own=source is None)}
-    return post(at_root(target), PATH, body=_encode(body), unsaid=tuple(unsaid.names))
+    write = partial(_write_texts, unsaid=unsaid, own=request.source is None)
+    return write_embedding(request, at_root(target), path=PATH, name=NAME, unsaid=unsaid, write=write)
 
 
 def _write_texts(work: Texts, *, unsaid: Unsaid, own: bool) -> dict[str, Json]:
@@ -59,14 +54,13 @@ def _write_texts(work: Texts, *, unsaid: Unsaid, own: bool) -> dict[str, Json]:
     truncate = work.hints.get("truncate")
     known = (*HINTS, "truncate") if isinstance(truncate, bool) else HINTS
     unsaid.hint(*(name for name in work.hints if name not in known))
-    fields: dict[str, Json] = {
+    return {
         "input": list(work.texts),
         "dimensions": work.dimensions,
         "truncate": truncate is True,
         **{name: work.hints.get(name) for name in HINTS},
         **(work.extras if own else {}),
     }
-    return {name: value for name, value in fields.items() if value is not None}
 
 
 # ----------------------------------------------------------------------- from a caller
@@ -98,11 +92,8 @@ class _Asked(msgspec.Struct):
 
 
 def _read_texts(fields: dict[str, bytes]) -> Texts:
-    try:
-        body = {name: msgspec.json.decode(raw) for name, raw in fields.items()}
-        asked = msgspec.convert(body, _Asked)
-    except UNREADABLE as error:
-        raise ValueError(f"the body has the wrong shape: {error}") from None
+    body = decoded(fields)
+    asked = shaped(body, _Asked, where="the body")
     return Texts(
         texts=(asked.input,) if isinstance(asked.input, str) else tuple(asked.input),
         dimensions=asked.dimensions,
@@ -127,8 +118,7 @@ _VECTOR = msgspec.json.Decoder(tuple[float, ...])
 
 def decoder(request: Request, _target: Target) -> Decoder:
     """A reader of the answer; the vectors are looked at only for a caller of another format."""
-    own = request.source is not None and request.source.format == NAME
-    return Whole(partial(_read_answer, vectors=not own))
+    return vectors_decoder(request, NAME, read=_read_answer)
 
 
 def _read_answer(body: bytes, *, vectors: bool) -> list[Delta] | Failure:
@@ -138,20 +128,15 @@ def _read_answer(body: bytes, *, vectors: bool) -> list[Delta] | Failure:
         found = answer.embeddings or ()
         outputs = tuple(Output(kind="embedding", vector=_VECTOR.decode(v)) for v in found) if vectors else ()
     except UNREADABLE:
-        return _fault_in(body)
+        return fault_in(read_json(body), "the answer holds no vectors")
     if answer.error or not found:
-        return _fault_in(body)
+        return fault_in(read_json(body), "the answer holds no vectors")
     usage = Usage(input_tokens=count_of(answer.prompt_eval_count))
     return [
         Delta(
             media=len(found), usage=usage, model=answer.model or "", format=NAME, raw=body, body=True, outputs=outputs
         )
     ]
-
-
-def _fault_in(body: bytes) -> Failure:
-    value = read_json(body)
-    return value if isinstance(value, Failure) else fault_in(value, "the answer holds no vectors")
 
 
 # --------------------------------------------------------------------------- to a caller
@@ -165,10 +150,10 @@ def writer(request: Request) -> Writer:
 def _write_answer(deltas: Sequence[Delta], _outcome: Outcome, *, request: Request) -> bytes:
     if known := passed_on(deltas, NAME):
         return known
-    usage = next((delta.usage for delta in deltas if delta.usage), None) or Usage()
+    usage = usage_of(deltas)
     body = {
         "model": next((delta.model for delta in deltas if delta.model), "") or request.model,
-        "embeddings": [output.vector for delta in deltas for output in delta.outputs],
+        "embeddings": vectors_of(deltas),
         "prompt_eval_count": usage.input_tokens,
     }
     return _encode(body)

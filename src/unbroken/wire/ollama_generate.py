@@ -15,8 +15,8 @@ import msgspec
 from unbroken.failures import Failure
 from unbroken.types import Delta, Request
 from unbroken.wire import Format, Outcome, Writer, ollama
+from unbroken.wire.asked import fault_of, read_fields
 from unbroken.wire.framing import UNREADABLE, join_fields
-from unbroken.wire.openai_chat import fault_of, read_fields
 
 __all__ = ["FORMAT", "NAME", "read_request", "writer"]
 

@@ -15,12 +15,13 @@ what is more than that is written as high.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import msgspec
 
 from unbroken.types import Chat, Json, Media, Message, Part, Reasoning, Text, Tool, ToolCall, ToolResult
 from unbroken.wire import Unsaid
+from unbroken.wire.asked import decoded, shaped
 from unbroken.wire.framing import UNREADABLE
 
 __all__ = ["HINTS", "NAME", "arguments_text", "read_chat", "write_chat"]
@@ -30,7 +31,6 @@ HINTS = ("keep_alive", "truncate", "shift")
 """Fields that change no answer: how long the model stays loaded, and what becomes of too long a prompt."""
 
 Object = dict[str, Any]
-Shape = TypeVar("Shape")
 
 
 class _Function(msgspec.Struct):
@@ -83,15 +83,12 @@ _OPTIONS = {name: name for name in _Options.__struct_fields__} | {"num_predict":
 
 def read_chat(fields: Mapping[str, bytes]) -> Chat:
     """The conversation in a body's raw fields; ValueError names the field that has the wrong shape."""
-    try:
-        body = {name: msgspec.json.decode(raw) for name, raw in fields.items() if name not in ("model", "stream")}
-    except UNREADABLE as error:
-        raise ValueError(f"the body is not valid JSON: {error}") from None
+    body = decoded(fields, but=("model", "stream"))
     body = {name: value for name, value in body.items() if value is not None}
-    messages = _shaped(body.pop("messages", None), list[dict[str, Any]], where="messages")
-    tools = _shaped(body.pop("tools", []), list[_Tool], where="tools")
-    options = _shaped(body.pop("options", {}), dict[str, Any], where="options")
-    known = _shaped(options, _Options, where="options")
+    messages = shaped(body.pop("messages", None), list[dict[str, Any]], where="messages")
+    tools = shaped(body.pop("tools", []), list[_Tool], where="tools")
+    options = shaped(body.pop("options", {}), dict[str, Any], where="options")
+    known = shaped(options, _Options, where="options")
     others = {name: value for name, value in options.items() if name not in _OPTIONS and value is not None}
     numbers = {ours: getattr(known, name) for name, ours in _OPTIONS.items() if name != "stop"}
     if known.num_predict is not None and known.num_predict < 1:
@@ -108,20 +105,12 @@ def read_chat(fields: Mapping[str, bytes]) -> Chat:
     )
 
 
-def _shaped(value: Json, kind: type[Shape], *, where: str) -> Shape:
-    """A value of this shape; ValueError that says where it is not."""
-    try:
-        return msgspec.convert(value, kind)
-    except UNREADABLE as error:
-        raise ValueError(f"'{where}' has the wrong shape: {error}") from None
-
-
 def _read_messages(messages: list[Object]) -> Iterator[Message]:
     if not messages:
         raise ValueError("'messages' must be an array with at least one message")
     pairs = _Pairs()
     for i, message in enumerate(messages):
-        turn = _shaped(message, _Turn, where=f"messages[{i}]")
+        turn = shaped(message, _Turn, where=f"messages[{i}]")
         extras = {name: v for name, v in message.items() if name not in _Turn.__struct_fields__ and v is not None}
         yield Message(role=turn.role, parts=tuple(_read_parts(turn, pairs)), extras=extras)
 
@@ -188,7 +177,7 @@ def _read_tool(tool: _Tool) -> Tool:
 def _read_format(form: Json) -> Mapping[str, Json] | None:
     if form in (None, ""):
         return None
-    return {} if form == "json" else _shaped(form, dict[str, Any], where="format")
+    return {} if form == "json" else shaped(form, dict[str, Any], where="format")
 
 
 def _read_think(think: Json) -> str | None:

@@ -10,21 +10,22 @@ certain: it alone says that the answer is done, and usage may come after the fin
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import msgspec
 
 from unbroken.failures import Failure
+from unbroken.records import replace
 from unbroken.types import Delta, Finish, Json, Request, Response, ToolFragment, Usage, fold
 from unbroken.wire import Outcome, Writer
 from unbroken.wire.framing import UNREADABLE, join_fields, split_fields
+from unbroken.wire.http import JSON_TYPE
 from unbroken.wire.media import in_words
 from unbroken.wire.ollama_messages import NAME
-from unbroken.wire.openai_chat_writer import JSON_TYPE, passed_on
 from unbroken.wire.openai_chat_writer import write_failure as write_openai_failure
-from unbroken.wire.whole import WholeWriter
+from unbroken.wire.stream_writer import StreamWriter
+from unbroken.wire.whole import WholeWriter, passed_on
 
 __all__ = ["LINES_TYPE", "UNKNOWN_TIME", "broken", "write_failure", "writer"]
 
@@ -47,7 +48,7 @@ def writer(request: Request) -> Writer:
     )
 
 
-class _Streamed:
+class _Streamed(StreamWriter):
     """Lines of one stream.  Calls are put together first, because this format has no pieces of them."""
 
     __slots__ = ("_calls", "_last", "_model", "_usage", "content_type")
@@ -59,11 +60,6 @@ class _Streamed:
         self._last: Delta | None = None
         self._usage: Usage | None = None
 
-    def write(self, deltas: Sequence[Delta]) -> bytes:
-        if len(deltas) == 1:
-            return self._one(deltas[0])
-        return b"".join([self._one(delta) for delta in deltas])
-
     def end(self, outcome: Outcome) -> bytes:
         last = self._last
         if last is not None and last.raw and not self._calls:
@@ -71,9 +67,6 @@ class _Streamed:
         answer = fold([Delta(tool_calls=tuple(self._calls)), last or Delta()])
         line = _object(answer, usage=self._usage, model=answer.model or self._model)
         return _with_outcome(_encode(line) + b"\n", outcome)
-
-    def whole(self, deltas: Sequence[Delta], outcome: Outcome) -> bytes:
-        return self.write(deltas) + self.end(outcome)
 
     def broken(self, failure: Failure, outcome: Outcome) -> bytes:
         return broken(failure, outcome) + b"\n"

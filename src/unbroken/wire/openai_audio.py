@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import msgspec
 
 from unbroken.failures import Failure
+from unbroken.records import replace
 from unbroken.types import (
     Continuation,
     Delta,
@@ -29,17 +29,18 @@ from unbroken.types import (
     Usage,
 )
 from unbroken.wire import Decoder, Format, Outcome, Unsaid, Writer
+from unbroken.wire.asked import decoded, fault_of
 from unbroken.wire.errors import classify, classify_event
-from unbroken.wire.forms import decoded, fault_of_text, fields_of, files_of, for_model
+from unbroken.wire.forms import fault_of_text, fields_of, files_of, for_model
 from unbroken.wire.framing import UNREADABLE, join_fields
-from unbroken.wire.http import post
+from unbroken.wire.http import JSON_TYPE, post
 from unbroken.wire.media import BytesWriter, Head, Headed, output_of, unpacked
 from unbroken.wire.multipart import Part, write_form
-from unbroken.wire.openai_chat import fault_of
 from unbroken.wire.openai_chat_answer import read_usage
-from unbroken.wire.openai_chat_writer import JSON_TYPE, passed_on, write_failure
+from unbroken.wire.openai_chat_writer import write_error, write_failure
+from unbroken.wire.reading import malformed
 from unbroken.wire.typed_events import TypedEvents, TypedWriter
-from unbroken.wire.whole import WholeWriter, malformed
+from unbroken.wire.whole import WholeWriter, passed_on
 from unbroken.work import Recording, Speech
 
 __all__ = ["FORMAT", "NAME", "decoder", "read_request", "write_request", "writer"]
@@ -408,7 +409,7 @@ def _events_for(request: Request) -> Writer:
 
 
 def _write_error(failure: Failure) -> Json:
-    return msgspec.json.decode(write_failure(failure, "")[2])["error"]
+    return write_error(failure)
 
 
 FORMAT = Format(

@@ -13,32 +13,32 @@ from typing import Any
 
 import msgspec
 
-from unbroken.failures import Failure, FailureKind
-from unbroken.types import Continuation, HttpRequest, Json, Mode, Request, Source, Target, anchor_of
+from unbroken.failures import Failure
+from unbroken.types import Continuation, HttpRequest, Mode, Request, Source, Target
 from unbroken.wire import Format, Unsaid
+from unbroken.wire.asked import (
+    FLAGS,
+    NO_NEEDS,
+    ask_to_go_on,
+    fault_of,
+    is_filled,
+    messages_in,
+    number_in,
+    read_fields,
+    value_in,
+)
 from unbroken.wire.errors import classify
-from unbroken.wire.framing import UNREADABLE, join_fields, split_fields
+from unbroken.wire.framing import UNREADABLE, join_fields
 from unbroken.wire.http import post
 from unbroken.wire.openai_chat_answer import NAME, decoder
 from unbroken.wire.openai_chat_messages import read_chat, write_chat
 from unbroken.wire.openai_chat_writer import write_failure, writer
 
-__all__ = ["FORMAT", "ask_to_go_on", "counted", "decoder", "fault_of", "read_fields", "read_request", "write_request"]
+__all__ = ["FORMAT", "counted", "decoder", "read_request", "write_request"]
 
 _encode = msgspec.json.encode
 _decode_any = msgspec.json.Decoder().decode
 _decode_str = msgspec.json.Decoder(str).decode
-_NO_NEEDS: frozenset[str] = frozenset()
-_FLAGS = {b"true": True, b"false": False, b"null": False}
-_FILLED = re.compile(rb"\[\s*[^\s\]]").match
-"""An array with something in it."""
-_ASK = (
-    "Your answer was cut off before its end. Go on with it exactly where it stopped. "
-    'Begin by repeating, word for word, its last words: "{anchor}" '
-    "Write nothing before them: no greeting, no apology, no comment. "
-    "After them continue in the same language and style to the end of the answer, and repeat nothing else."
-)
-_ASK_BLANK = "Your answer was cut off before its first words. Write it now, without any comment about that."
 
 Object = dict[str, Any]
 
@@ -50,8 +50,7 @@ def write_request(request: Request, target: Target, *, continuation: Continuatio
     """The HTTP request to this target; ValueError where the conversation cannot be said in this format."""
     source = request.source
     own = source.fields if source is not None and source.format == NAME else None
-    unsaid = Unsaid(target, "OpenAI's chat format")
-    fields = _fields_of(request, target, unsaid=unsaid) if own is None else dict(own)
+    fields, unsaid = _fields_of(request, target) if own is None else (dict(own), ())
     fields["model"] = _encode(target.model)
     if request.counted:
         fields["stream_options"] = counted(fields.get("stream_options"))
@@ -59,12 +58,12 @@ def write_request(request: Request, target: Target, *, continuation: Continuatio
         _rename(fields, target.options.get("rename", ""))
     if continuation is not None and continuation.mode is not Mode.RESTART:
         _go_on(fields, continuation, prefix=target.prefix)
-    return post(target, "/chat/completions", body=join_fields(fields), unsaid=tuple(unsaid.names))
+    return post(target, "/chat/completions", body=join_fields(fields), unsaid=unsaid)
 
 
-def _fields_of(request: Request, target: Target, *, unsaid: Unsaid) -> dict[str, bytes]:
-    """A body for a request that came in another format, or from a program."""
-    foreign = request.source is not None
+def _fields_of(request: Request, target: Target) -> tuple[dict[str, bytes], tuple[str, ...]]:
+    """A body for a request that came in another format, or from a program; and what it leaves out."""
+    foreign, unsaid = request.source is not None, Unsaid(target, "OpenAI's chat format")
     body: Object = {"model": "", **write_chat(request.chat, unsaid=unsaid if foreign else None)}
     if target.provider in _OPENAI:
         if "max_tokens" in body:
@@ -77,7 +76,7 @@ def _fields_of(request: Request, target: Target, *, unsaid: Unsaid) -> dict[str,
         body["stream"] = True
         if request.include_usage:
             body["stream_options"] = {"include_usage": True}
-    return {name: _encode(value) for name, value in body.items()}
+    return {name: _encode(value) for name, value in body.items()}, tuple(unsaid.names)
 
 
 def counted(options: bytes | None) -> bytes:
@@ -116,12 +115,6 @@ def _go_on(fields: dict[str, bytes], continuation: Continuation, *, prefix: str)
     fields["messages"] = messages[:-1] + b"," + _encode(more)[1:]
 
 
-def ask_to_go_on(text: str) -> str:
-    """The words that bring a model to go on where this text of its stops, after repeating its last words."""
-    anchor = anchor_of(text)
-    return _ASK.format(anchor=anchor) if anchor else _ASK_BLANK
-
-
 # ----------------------------------------------------------------------- from a caller
 
 
@@ -130,27 +123,25 @@ def read_request(_path: str, body: bytes) -> Request | Failure:
     fields = read_fields(body)
     if isinstance(fields, Failure):
         return fields
-    messages = fields.get("messages")
-    if messages is None:
-        return fault_of("messages", "is missing", code="missing_required_parameter")
-    if _FILLED(messages) is None:
-        return fault_of("messages", "must be an array with at least one message")
+    messages = messages_in(fields)
+    if isinstance(messages, Failure):
+        return messages
     stream = fields.get("stream", b"false")
-    if stream not in _FLAGS:
+    if stream not in FLAGS:
         return fault_of("stream", "must be true or false")
-    limit = _number(fields, "max_completion_tokens")
+    limit = number_in(fields, "max_completion_tokens")
     if limit is None:
-        limit = _number(fields, "max_tokens")
-    choices = _number(fields, "n")
+        limit = number_in(fields, "max_tokens")
+    choices = number_in(fields, "n")
     return Request(
         model=_decode_str(fields["model"]),
-        stream=_FLAGS[stream],
-        include_usage=_FLAGS[stream] and _wants_usage(fields),
+        stream=FLAGS[stream],
+        include_usage=FLAGS[stream] and _wants_usage(fields),
         prompt_chars=len(messages),
         max_tokens=limit if isinstance(limit, int) else None,
         choices=choices if isinstance(choices, int) and choices > 0 else 1,
         thinks=_thinks(fields),
-        temperature=_number(fields, "temperature"),
+        temperature=number_in(fields, "temperature"),
         needs=_needs(fields, messages),
         source=Source(NAME, fields),
         read=partial(read_chat, fields),
@@ -169,50 +160,8 @@ _LITTLE = re.compile(rb'^(?:null|false|{\s*})$|"(?:disabled|none|minimal|low)"|"
 """Thinking that is switched off, or hardly on."""
 
 
-def read_fields(body: bytes) -> dict[str, bytes] | Failure:
-    """The fields of a caller's body, which must be an object and name a model."""
-    try:
-        fields = split_fields(body)
-    except msgspec.ValidationError:
-        return fault_of("", "The body must be a JSON object.")
-    except UNREADABLE as error:
-        return fault_of("", f"The body is not valid JSON: {error}.", code="invalid_json")
-    if "model" not in fields:
-        return fault_of("model", "is missing", code="missing_required_parameter")
-    try:
-        named = _decode_str(fields["model"])
-    except UNREADABLE:
-        named = ""
-    return fields if named else fault_of("model", "must be a string that names a model")
-
-
-def fault_of(param: str, what: str, *, code: str = "invalid_value") -> Failure:
-    """The failure that tells a caller which field is wrong, and how."""
-    message = f"'{param}' {what}." if param else what
-    return Failure(
-        kind=FailureKind.REQUEST, message=message, code=code, type="invalid_request_error", param=param or None
-    )
-
-
-def _number(fields: dict[str, bytes], name: str) -> Json:
-    """A number; None where it is absent or of another type, which the provider may complain about."""
-    raw = fields.get(name)
-    if raw is None or raw[:1] not in _DIGITS:
-        return None
-    try:
-        return _decode_any(raw)
-    except UNREADABLE:
-        return None
-
-
-_DIGITS = frozenset((b"-", *(b"%d" % digit for digit in range(10))))
-
-
 def _wants_usage(fields: dict[str, bytes]) -> bool:
-    try:
-        options = _decode_any(fields.get("stream_options", b"null"))
-    except UNREADABLE:
-        return False
+    options = value_in(fields, "stream_options")
     return isinstance(options, dict) and options.get("include_usage") is True
 
 
@@ -221,12 +170,23 @@ def _needs(fields: dict[str, bytes], messages: bytes) -> frozenset[str]:
 
     The names are searched for as bytes: within a string of JSON their quotes would be escaped.
     """
-    needs = ["tools" for name in ("tools", "functions") if name in fields and _FILLED(fields[name])]
-    if b'"image_url"' in messages or b'"input_image"' in messages:
-        needs.append("vision")
+    needs = ["tools" for name in ("tools", "functions") if name in fields and is_filled(fields[name])]
+    if _SHOWN(messages):
+        needs += [need for need, names in _PARTS if any(name in messages for name in names)]
     if "response_format" in fields and b'"json_schema"' in fields["response_format"]:
         needs.append("schema")
-    return frozenset(needs) if needs else _NO_NEEDS
+    return frozenset(needs) if needs else NO_NEEDS
+
+
+_SHOWN = re.compile(
+    rb'_(?:url(?<="image_url)|image(?<="input_image)|audio(?<="input_audio)|data(?<="file_data)|id(?<="file_id))"'
+).search
+"""No mere text; it looks for `_`, which is rarer in a long conversation than quotes are, and twice as quick."""
+_PARTS = (
+    ("vision", (b'"image_url"', b'"input_image"', b'"file_data"', b'"file_id"')),
+    ("audio", (b'"input_audio"',)),
+)
+"""What has to be seen or heard; the pages of a file are seen."""
 
 
 FORMAT = Format(

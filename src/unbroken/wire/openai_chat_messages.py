@@ -17,11 +17,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import msgspec
-
 from unbroken.types import Chat, Json, Media, Message, Opaque, Part, Reasoning, Text, Tool, ToolCall, ToolResult
 from unbroken.wire import Unsaid
-from unbroken.wire.framing import UNREADABLE
+from unbroken.wire.asked import decoded
 
 __all__ = ["HINTS", "read_chat", "write_chat"]
 
@@ -48,10 +46,7 @@ Object = dict[str, Any]
 
 def read_chat(fields: Mapping[str, bytes]) -> Chat:
     """The conversation in a body's raw fields; ValueError names the field that has the wrong shape."""
-    try:
-        body = {name: msgspec.json.decode(raw) for name, raw in fields.items() if name not in _OF_REQUEST}
-    except UNREADABLE as error:
-        raise ValueError(f"the body is not valid JSON: {error}") from None
+    body = decoded(fields, but=_OF_REQUEST)
     body = {name: value for name, value in body.items() if value is not None}
     messages = tuple(_read_messages(_typed(body, "messages", list)))
     tools = _typed(body, "tools", list) or []

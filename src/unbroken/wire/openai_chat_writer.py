@@ -2,6 +2,7 @@
 
     writer(request) -> Writer                               streamed or plain, as the caller asked
     write_failure(failure, request id) -> status, headers, body
+    ChunkWriter                                         what the completions format streams alike
 
 Bytes that came in this format go out as they are.  Everything else is encoded from the
 deltas: answers of other formats, and the first words after a rescue, which were trimmed.
@@ -10,22 +11,26 @@ deltas: answers of other formats, and the first words after a rescue, which were
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import Any, ClassVar
 
 import msgspec
 
 from unbroken.failures import Failure, FailureKind, Fault
+from unbroken.records import replace
 from unbroken.types import Delta, Finish, Json, Output, Request, Response, ToolFragment, Usage, fold
 from unbroken.wire import Outcome, Writer
+from unbroken.wire.framing import UNREADABLE
+from unbroken.wire.http import JSON_TYPE, STREAM_TYPE
 from unbroken.wire.media import address_of
 from unbroken.wire.openai_chat_answer import NAME
+from unbroken.wire.openai_chat_shapes import Head
+from unbroken.wire.stream_writer import StreamWriter
+from unbroken.wire.whole import WholeWriter, passed_on
 
-__all__ = ["JSON_TYPE", "STREAM_TYPE", "is_mere_count", "passed_on", "write_failure", "writer"]
-
-JSON_TYPE = "application/json"
-STREAM_TYPE = "text/event-stream; charset=utf-8"
+__all__ = ["ChunkWriter", "write_error", "write_failure", "write_fault", "write_usage", "writer"]
 
 _DONE = b"data: [DONE]\n\n"
 _FINISHES = {
@@ -46,71 +51,103 @@ Object = dict[str, Any]
 
 def writer(request: Request) -> Writer:
     """A writer of the answer to this caller."""
-    return _Streamed(request) if request.stream else _Plain(request)
+    if request.stream:
+        return _Streamed(request)
+    return WholeWriter(JSON_TYPE, partial(_write_whole, request=request), fail=write_fault)
 
 
 # ------------------------------------------------------------------------- streamed
 
 
-class _Head(msgspec.Struct):
-    """What every chunk of a stream repeats."""
-
-    id: str = ""
-    created: int = 0
-    model: str = ""
+_HEAD = msgspec.json.Decoder(Head)
 
 
-_HEAD = msgspec.json.Decoder(_Head)
+class ChunkWriter(StreamWriter):
+    """A writer of one stream of chunks, which share the id, time and model of the first one, whoever it came from.
 
+    `format` is whose bytes go out as they came, `object` what a chunk is called, `id_otherwise`
+    its id where nobody gave one.
+    """
 
-class _Streamed:
-    """Chunks of one stream.  They share the id, time and model of the first one, whoever it came from."""
+    __slots__ = ("_first", "_head", "_named", "_request", "_usage", "content_type")
 
-    __slots__ = ("_first", "_head", "_request", "_roles", "_usage", "content_type")
+    format: ClassVar[str]
+    object: ClassVar[str]
+    id_otherwise: ClassVar[str]
 
     def __init__(self, request: Request) -> None:
         self.content_type = STREAM_TYPE
         self._request = request
-        self._first: bytes | None = None
-        self._head: _Head | None = None
-        self._roles: set[int] = set()
+        self._first = b""
+        self._head: Head | None = None
+        self._named: Delta | None = None
         self._usage: Usage | None = None
 
-    def write(self, deltas: Sequence[Delta]) -> bytes:
-        if len(deltas) == 1:
-            return self._one(deltas[0])
-        return b"".join([self._one(delta) for delta in deltas])
+    @abstractmethod
+    def _choice(self, delta: Delta) -> Object | None:
+        """The choice of a chunk that says what a delta holds; None where it says nothing here."""
 
     def end(self, outcome: Outcome) -> bytes:
         parts = []
         if self._usage is not None and self._request.include_usage:
-            parts.append(self._chunk(None, {"choices": [], "usage": _write_usage(self._usage)}))
+            parts.append(self._chunk({"choices": [], "usage": write_usage(self._usage)}))
         if outcome.notable:
-            parts.append(self._chunk(None, {"choices": [], "unbroken": outcome.told()}))
+            parts.append(self._chunk({"choices": [], "unbroken": outcome.told()}))
         parts.append(_DONE)
         return b"".join(parts)
 
-    def whole(self, deltas: Sequence[Delta], outcome: Outcome) -> bytes:
-        return self.write(deltas) + self.end(outcome)
-
     def broken(self, failure: Failure, outcome: Outcome) -> bytes:
-        error = {"error": _write_error(failure), "unbroken": outcome.told()}
-        return b"data: " + _encode(error) + b"\n\n"
+        return b"data: " + write_fault(failure, outcome) + b"\n\n"
 
     def _one(self, delta: Delta) -> bytes:
-        if delta.raw and delta.format == NAME and not delta.body:
-            if self._first is None:
-                self._first = delta.raw
-            if delta.usage is not None and is_mere_count(delta) and not self._request.include_usage:
+        if delta.raw and delta.format == self.format and not delta.body:
+            self._first = self._first or delta.raw
+            if delta.usage is not None and _is_mere_count(delta) and not self._request.include_usage:
                 return b""  # it was we who asked, and some clients take a chunk without choices amiss
             return delta.raw
-        if delta.usage is not None:
-            self._usage = delta.usage
+        self._usage = delta.usage or self._usage
+        if self._named is None and delta.id:
+            self._named = delta
+        choice = self._choice(delta)
+        return b"" if choice is None else self._chunk({"choices": [choice]})
+
+    def _chunk(self, rest: Object) -> bytes:
+        if self._head is None:
+            self._head = self._first_head()
+        head = self._head
+        chunk = {"id": head.id, "object": self.object, "created": head.created, "model": head.model, **rest}
+        return b"data: " + _encode(chunk) + b"\n\n"
+
+    def _first_head(self) -> Head:
+        """From the first chunk that was passed on, else from a delta; no clock is asked for the time."""
+        try:
+            head = _HEAD.decode(self._first[self._first.find(b"{") : self._first.rfind(b"}") + 1])
+        except UNREADABLE:
+            head = Head()
+        named = self._named or Delta()
+        head.id = head.id or named.id or self.id_otherwise
+        head.model = head.model or named.model or self._request.model
+        return head
+
+
+class _Streamed(ChunkWriter):
+    """Chunks of the chat format; the first of each answer says whose it is."""
+
+    __slots__ = ("_roles",)
+
+    format = NAME
+    object = "chat.completion.chunk"
+    id_otherwise = "chatcmpl-unbroken"
+
+    def __init__(self, request: Request) -> None:
+        super().__init__(request)
+        self._roles: set[int] = set()
+
+    def _choice(self, delta: Delta) -> Object | None:
         piece = self._piece(delta)
         if not piece and delta.finish is None:
-            return b""
-        choice = {"index": delta.choice, "delta": piece, "logprobs": None, "finish_reason": _finish_word(delta)}
-        return self._chunk(delta, {"choices": [choice]})
+            return None
+        return {"index": delta.choice, "delta": piece, "logprobs": None, "finish_reason": _finish_word(delta)}
 
     def _piece(self, delta: Delta) -> Object:
         piece: Object = {}
@@ -124,32 +161,13 @@ class _Streamed:
             piece["images"] = _write_images(delta.outputs)
         if delta.tool_calls:
             piece["tool_calls"] = [_write_fragment(fragment) for fragment in delta.tool_calls]
-        if self._first is None and delta.choice not in self._roles and (piece or delta.finish):
+        if not self._first and delta.choice not in self._roles and (piece or delta.finish):
             self._roles.add(delta.choice)
             piece = {"role": "assistant", "content": None if delta.tool_calls else "", **piece}
         return piece
 
-    def _chunk(self, delta: Delta | None, rest: Object) -> bytes:
-        if self._head is None:
-            self._head = self._first_head(delta)
-        head = self._head
-        chunk = {"id": head.id, "object": "chat.completion.chunk", "created": head.created, "model": head.model, **rest}
-        return b"data: " + _encode(chunk) + b"\n\n"
 
-    def _first_head(self, delta: Delta | None) -> _Head:
-        """From the first chunk that was passed on, else from the delta; no clock is asked for the time."""
-        head = _Head()
-        if self._first is not None:
-            try:
-                head = _HEAD.decode(self._first[self._first.find(b"{") : self._first.rfind(b"}") + 1])
-            except (msgspec.DecodeError, ValueError, RecursionError):
-                head = _Head()
-        head.id = head.id or (delta.id if delta else "") or "chatcmpl-unbroken"
-        head.model = head.model or (delta.model if delta else "") or self._request.model
-        return head
-
-
-def is_mere_count(delta: Delta) -> bool:
+def _is_mere_count(delta: Delta) -> bool:
     """Whether a step says nothing but what the answer took."""
     return delta.usage is not None and delta.finish is None and not delta.has_content
 
@@ -173,39 +191,9 @@ def _finish_word(step: Delta | Response) -> str | None:
 # ---------------------------------------------------------------------------- plain
 
 
-class _Plain:
-    """One JSON body."""
-
-    __slots__ = ("_request", "content_type")
-
-    def __init__(self, request: Request) -> None:
-        self.content_type = JSON_TYPE
-        self._request = request
-
-    def write(self, deltas: Sequence[Delta]) -> bytes:
-        return b""
-
-    def end(self, outcome: Outcome) -> bytes:
-        return b""
-
-    def whole(self, deltas: Sequence[Delta], outcome: Outcome) -> bytes:
-        return passed_on(deltas, NAME) or _write_whole(deltas, outcome, request=self._request)
-
-    def broken(self, failure: Failure, outcome: Outcome) -> bytes:
-        return _encode({"error": _write_error(failure), "unbroken": outcome.told()})
-
-
-def passed_on(deltas: Sequence[Delta], name: str) -> bytes:
-    """The body that these deltas came in, where it is of this format and nobody changed them; else nothing."""
-    if not deltas:
-        return b""
-    first = deltas[0]
-    if not first.body or first.format != name or any(d.raw or d.choice == first.choice for d in deltas[1:]):
-        return b""
-    return first.raw
-
-
 def _write_whole(deltas: Sequence[Delta], outcome: Outcome, *, request: Request) -> bytes:
+    if known := passed_on(deltas, NAME):
+        return known
     indexes = sorted({delta.choice for delta in deltas}) or [0]
     answers = {index: _of_choice(deltas, index) for index in indexes}
     first = fold(list(deltas))
@@ -217,7 +205,7 @@ def _write_whole(deltas: Sequence[Delta], outcome: Outcome, *, request: Request)
         "choices": [_write_choice(index, answer) for index, answer in answers.items()],
     }
     if first.usage is not None:
-        body["usage"] = _write_usage(first.usage)
+        body["usage"] = write_usage(first.usage)
     return _encode(body)
 
 
@@ -251,7 +239,8 @@ def _write_images(outputs: Sequence[Output]) -> Json:
     return [{"type": "image_url", "image_url": {"url": address_of(output)}} for output in outputs]
 
 
-def _write_usage(usage: Usage) -> Object:
+def write_usage(usage: Usage) -> Object:
+    """The `usage` object of this format."""
     body: Object = {
         "prompt_tokens": usage.input_tokens,
         "completion_tokens": usage.output_tokens,
@@ -288,14 +277,19 @@ def write_failure(failure: Failure, request_id: str) -> tuple[int, Mapping[str, 
     headers = {"content-type": JSON_TYPE, "x-request-id": request_id}
     if failure.retry_after_s is not None and status in (429, 503):
         headers["retry-after"] = str(max(0, math.ceil(min(failure.retry_after_s, _RETRY_AFTER_S_MAX))))
-    return status, headers, _encode({"error": _write_error(failure)})
+    return status, headers, _encode({"error": write_error(failure)})
 
 
 _RETRY_AFTER_S_MAX = 7 * 24 * 3600.0
 """Nobody waits a week; and a header must be a finite number."""
 
 
-def _write_error(failure: Failure) -> Json:
+def write_fault(failure: Failure, outcome: Outcome) -> bytes:
+    """The error in place of an answer, with what was tried."""
+    return _encode({"error": write_error(failure), "unbroken": outcome.told()})
+
+
+def write_error(failure: Failure) -> Json:
     """The `error` object of this format."""
     if failure.verdict.fault is Fault.CALLER:
         kind = failure.type or "invalid_request_error"

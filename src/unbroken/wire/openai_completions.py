@@ -7,13 +7,13 @@ Several prompts, and prompts of tokens, can only be passed on as they came.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import msgspec
 
 from unbroken.failures import Failure, FailureKind
+from unbroken.records import replace
 from unbroken.types import (
     Chat,
     Continuation,
@@ -28,19 +28,20 @@ from unbroken.types import (
     Source,
     Target,
     Text,
-    Usage,
     fold,
 )
 from unbroken.wire import Decoder, Format, Outcome, Unsaid, Writer
+from unbroken.wire.asked import FLAGS, ask_to_go_on, fault_of, number_in, read_fields, value_in
 from unbroken.wire.errors import classify
-from unbroken.wire.framing import UNREADABLE, Event, Events, join_fields, split_fields
-from unbroken.wire.http import post
+from unbroken.wire.event_answers import EventAnswer, apart, is_stream
+from unbroken.wire.framing import UNREADABLE, Event, join_fields
+from unbroken.wire.http import JSON_TYPE, post
 from unbroken.wire.media import in_words
-from unbroken.wire.openai_chat import ask_to_go_on, counted, fault_of, read_fields
-from unbroken.wire.openai_chat_answer import read_json, read_usage
-from unbroken.wire.openai_chat_writer import JSON_TYPE, STREAM_TYPE, is_mere_count, passed_on, write_failure
-from unbroken.wire.openai_responses_answer import read_as
-from unbroken.wire.whole import Whole, WholeWriter, fault_in, malformed
+from unbroken.wire.openai_chat import counted
+from unbroken.wire.openai_chat_answer import read_usage
+from unbroken.wire.openai_chat_writer import ChunkWriter, write_failure, write_fault, write_usage
+from unbroken.wire.reading import BLANK, fault_in, malformed, read_as, read_json, string_of
+from unbroken.wire.whole import Whole, WholeWriter, passed_on
 
 __all__ = ["FORMAT", "NAME", "decoder", "read_request", "write_request", "writer"]
 
@@ -52,7 +53,6 @@ _SAYS_NOTHING: Mapping[str, Json] = {"echo": False, "best_of": 1, "suffix": "", 
 """Fields that change no answer where they have this value, which is what happens without them."""
 _NUMBERS = ("max_tokens", "temperature", "top_p", "presence_penalty", "frequency_penalty", "seed")
 _LACKING = ("tools", "tool_choice", "schema", "top_k", "reasoning_effort", "reasoning_tokens")
-_FLAGS = {b"true": True, b"false": False, b"null": False}
 _encode = msgspec.json.encode
 _decode = msgspec.json.decode
 
@@ -151,37 +151,25 @@ def read_request(_path: str, body: bytes) -> Request | Failure:
         what = "is missing" if missing else "must be a string or an array"
         return fault_of("prompt", what, code="missing_required_parameter" if missing else "invalid_value")
     stream = fields.get("stream", b"false")
-    if stream not in _FLAGS:
+    if stream not in FLAGS:
         return fault_of("stream", "must be true or false")
-    limit, options = _value(fields, "max_tokens"), _value(fields, "stream_options")
+    limit, options = number_in(fields, "max_tokens"), value_in(fields, "stream_options")
     return Request(
         model=_decode(fields["model"]),
-        stream=_FLAGS[stream],
-        include_usage=_FLAGS[stream] and isinstance(options, dict) and options.get("include_usage") is True,
+        stream=FLAGS[stream],
+        include_usage=FLAGS[stream] and isinstance(options, dict) and options.get("include_usage") is True,
         prompt_chars=len(prompt),
         max_tokens=limit if type(limit) is int else None,
         choices=_choices(fields),
-        temperature=_number(_value(fields, "temperature")),
+        temperature=number_in(fields, "temperature"),
         source=Source(NAME, fields),
         read=partial(_read_chat, fields),
     )
 
 
-def _value(fields: Mapping[str, bytes], name: str) -> Json:
-    """A field; None where it is absent or unreadable, which the provider may complain about."""
-    try:
-        return _decode(fields.get(name, b"null"))
-    except UNREADABLE:
-        return None
-
-
-def _number(value: Json) -> float | None:
-    return value if type(value) in (int, float) else None
-
-
 def _choices(fields: Mapping[str, bytes]) -> int:
     """How many answers: so many for each prompt."""
-    count, prompt = _value(fields, "n"), _value(fields, "prompt")
+    count, prompt = value_in(fields, "n"), value_in(fields, "prompt")
     each = count if type(count) is int and count > 0 else 1
     several = isinstance(prompt, list) and not all(type(token) is int for token in prompt)
     return each * (len(prompt) if several else 1)
@@ -192,7 +180,7 @@ def _read_chat(fields: Mapping[str, bytes]) -> Chat:
     prompt = _prompt_in(fields)
     if prompt is None:
         raise ValueError("'prompt' holds several texts, or tokens, which can only be passed on as they are")
-    body = {name: _value(fields, name) for name in fields if name not in _OF_REQUEST and name != "prompt"}
+    body = {name: value_in(fields, name) for name in fields if name not in _OF_REQUEST and name != "prompt"}
     body = {name: value for name, value in body.items() if value is not None}
     stop = body.pop("stop", [])
     stops = [stop] if isinstance(stop, str) else stop
@@ -236,7 +224,6 @@ _CUT_SHORT = {
 }
 """Any other word ends an answer well, but for these:"""
 _FAULTS = frozenset(("error", "abort", "cancelled", "timeout"))
-_NO_END = "the stream ended without [DONE] and without a finish reason"
 
 
 def decoder(request: Request, _target: Target) -> Decoder:
@@ -244,72 +231,38 @@ def decoder(request: Request, _target: Target) -> Decoder:
     return _Streamed() if request.stream else Whole(_read_whole)
 
 
-class _Streamed:
+class _Streamed(EventAnswer):
     """An event stream of pieces of text."""
 
-    __slots__ = ("_begun", "_events", "_finished", "_plain", "done")
+    __slots__ = ("_finished",)
+
+    no_end = "the stream ended without [DONE] and without a finish reason"
 
     def __init__(self) -> None:
-        self.done = self._begun = False
-        self._events = Events()
+        super().__init__()
         self._finished: dict[int, bool] = {}
-        self._plain: Whole | None = None
 
-    def feed(self, data: bytes) -> list[Delta] | Failure:
-        if self._plain is not None:
-            return self._plain.feed(data)
-        if not self._begun:
-            data = data.lstrip(b" \t\r\n\xef\xbb\xbf")
-            if not data:
-                return []
-            if data.startswith(b"<"):
-                return malformed("an HTML page came in place of an answer")
-            if data[0] in b"{[":
-                self._plain = Whole(partial(_read_whole, raw=False))
-                return self._plain.feed(data)
-            self._begun = True
-        return self._steps(self._events.feed(data))
+    def _has_finished(self) -> bool:
+        return bool(self._finished) and all(self._finished.values())
 
-    def close(self) -> list[Delta] | Failure:
-        if self._plain is not None:
-            found = self._plain.close()
-            self.done = self._plain.done
-            return found if isinstance(found, list | Failure) else []
-        rest = [] if self.done else self._steps(self._events.close())
-        cut_short = isinstance(rest, Failure) and rest.kind is FailureKind.MALFORMED
-        if self.done or (self._finished and all(self._finished.values())):
-            return [] if cut_short else rest
-        if cut_short or not isinstance(rest, Failure):
-            return Failure(kind=FailureKind.TRUNCATED, message=_NO_END)
-        return rest
+    def _read_plain(self, body: bytes) -> list[Delta] | Failure:
+        return _read_whole(body, raw=False)
 
-    def _steps(self, events: list[Event] | Failure) -> list[Delta] | Failure:
-        if isinstance(events, Failure):
-            return events
-        deltas: list[Delta] = []
-        for event in events:
-            if event.data.startswith(b"[DONE]"):
-                self.done = True
-                break
-            found = _read_deltas(event.data, raw=event.raw)
-            if isinstance(found, Failure):
-                return found
-            for delta in found:
-                self._finished[delta.choice] = self._finished.get(delta.choice, False) or delta.finish is not None
-            deltas += found
-        return deltas
+    def _read(self, event: Event) -> list[Delta] | Failure:
+        if event.data.startswith(b"[DONE]"):
+            self.done = True
+            return []
+        found = _read_deltas(event.data, raw=event.raw)
+        for delta in found if isinstance(found, list) else ():
+            self._finished[delta.choice] = self._finished.get(delta.choice, False) or delta.finish is not None
+        return found
 
 
 def _read_whole(body: bytes, *, raw: bool = True) -> list[Delta] | Failure:
     """A plain answer; an event stream that comes in its place is folded into it."""
-    body = body.lstrip(b" \t\r\n\xef\xbb\xbf")
-    if body.startswith((b"data:", b"event:", b":")):
-        streamed = _Streamed()
-        steps = streamed.feed(body)
-        rest = steps if isinstance(steps, Failure) else streamed.close()
-        if isinstance(steps, Failure) or isinstance(rest, Failure):
-            return rest
-        return [replace(delta, raw=b"") for delta in steps + rest]
+    body = body.lstrip(BLANK)
+    if is_stream(body):
+        return _Streamed().folded(body)
     deltas = _read_deltas(body, raw=b"")
     if isinstance(deltas, Failure):
         return deltas
@@ -323,35 +276,25 @@ def _read_deltas(payload: bytes, *, raw: bytes) -> list[Delta] | Failure:
     answer = _read(payload)
     if isinstance(answer, Failure):
         return answer
-    model, answer_id, usage = _string(answer.model), _string(answer.id), read_usage(answer.usage)
+    model, answer_id, usage = string_of(answer.model), string_of(answer.id), read_usage(answer.usage)
     if not answer.choices:
         return [Delta(usage=usage, model=model, id=answer_id, format=NAME, raw=raw)]
     deltas: list[Delta] = []
     several = len(answer.choices) > 1 and raw
-    raws = _apart(payload) if several else [raw] * len(answer.choices)
+    count = len(answer.choices)
+    raws = apart(payload, "choices", count=count, once="usage") if several else [raw] * count
     for choice, own_raw in zip(answer.choices, raws, strict=True):
-        word = _string(choice.finish_reason)
+        word = string_of(choice.finish_reason)
         if word.lower() in _FAULTS:
             message = f"the answer ended with the finish reason {word!r}"
             return Failure(kind=FailureKind.SERVER, message=message, code=word)
         finish = _CUT_SHORT.get(word.lower(), Finish.STOP) if word else None
         deltas.append(Delta(
-            text=_string(choice.text), finish=finish, raw_finish=word or None, usage=usage, model=model, id=answer_id,
+            text=string_of(choice.text), finish=finish, raw_finish=word or None, usage=usage, model=model, id=answer_id,
             choice=choice.index if type(choice.index) is int and choice.index > 0 else 0, format=NAME, raw=own_raw,
         ))  # fmt: skip
         usage = None
     return deltas
-
-
-def _apart(payload: bytes) -> list[bytes]:
-    """One event for each choice of an event that holds several, so that each can go its own way."""
-    fields = split_fields(payload)
-    events = []
-    for choice in _decode(fields["choices"], type=list[msgspec.Raw]):
-        fields["choices"] = b"[" + bytes(choice) + b"]"
-        events.append(b"data: " + join_fields(fields) + b"\n\n")
-        fields.pop("usage", None)
-    return events
 
 
 def _read(payload: bytes) -> _Answer | Failure:
@@ -359,12 +302,7 @@ def _read(payload: bytes) -> _Answer | Failure:
     answer = read_as(_ANSWER, payload)
     if isinstance(answer, Failure) or (answer.choices is not None and not answer.error):
         return answer
-    value = read_json(payload)
-    return value if isinstance(value, Failure) else fault_in(value, "the answer holds no choices")
-
-
-def _string(value: Json) -> str:
-    return value if isinstance(value, str) else ""
+    return fault_in(read_json(payload), "the answer holds no choices")
 
 
 # --------------------------------------------------------------------------- to a caller
@@ -381,78 +319,22 @@ _FINISHES = {
 def writer(request: Request) -> Writer:
     """A writer of the answer to this caller."""
     if request.stream:
-        return _StreamWriter(request)
-    return WholeWriter(JSON_TYPE, partial(_write_whole, request=request), fail=_fail)
+        return _Chunks(request)
+    return WholeWriter(JSON_TYPE, partial(_write_whole, request=request), fail=write_fault)
 
 
-class _Head(msgspec.Struct):
-    """What every chunk of a stream repeats."""
+class _Chunks(ChunkWriter):
+    """Chunks of this format."""
 
-    id: str = ""
-    created: int = 0
-    model: str = ""
+    __slots__ = ()
 
+    format, object, id_otherwise = NAME, "text_completion", "cmpl-unbroken"
 
-_HEAD = msgspec.json.Decoder(_Head)
-
-
-class _StreamWriter:
-    """Chunks of one stream.  They share the id, time and model of the first one, whoever it came from."""
-
-    __slots__ = ("_first", "_head", "_named", "_request", "_usage", "content_type")
-
-    def __init__(self, request: Request) -> None:
-        self.content_type = STREAM_TYPE
-        self._request = request
-        self._first = b""
-        self._head: _Head | None = None
-        self._named = Delta()
-        self._usage: Usage | None = None
-
-    def write(self, deltas: Sequence[Delta]) -> bytes:
-        return b"".join([self._one(delta) for delta in deltas])
-
-    def end(self, outcome: Outcome) -> bytes:
-        parts = []
-        if self._usage is not None and self._request.include_usage:
-            parts.append(self._chunk({"choices": [], "usage": _write_usage(self._usage)}))
-        if outcome.notable:
-            parts.append(self._chunk({"choices": [], "unbroken": outcome.told()}))
-        return b"".join(parts) + b"data: [DONE]\n\n"
-
-    def whole(self, deltas: Sequence[Delta], outcome: Outcome) -> bytes:
-        return self.write(deltas) + self.end(outcome)
-
-    def broken(self, failure: Failure, outcome: Outcome) -> bytes:
-        return b"data: " + _fail(failure, outcome) + b"\n\n"
-
-    def _one(self, delta: Delta) -> bytes:
-        if delta.raw and delta.format == NAME and not delta.body:
-            self._first = self._first or delta.raw
-            return b"" if is_mere_count(delta) and not self._request.include_usage else delta.raw
+    def _choice(self, delta: Delta) -> Object | None:
         delta = in_words(delta)
-        self._usage = delta.usage or self._usage
-        self._named = self._named if self._named.id else delta
         if not delta.text and not delta.refusal and delta.finish is None:
-            return b""
-        return self._chunk({"choices": [_write_choice(delta, delta.choice)]})
-
-    def _chunk(self, rest: Object) -> bytes:
-        if self._head is None:
-            self._head = self._first_head()
-        head = self._head
-        chunk = {"id": head.id, "object": "text_completion", "created": head.created, "model": head.model, **rest}
-        return b"data: " + _encode(chunk) + b"\n\n"
-
-    def _first_head(self) -> _Head:
-        """From the first chunk that was passed on, else from a delta; no clock is asked for the time."""
-        head = _Head()
-        if self._first:
-            found = read_as(_HEAD, self._first[self._first.find(b"{") :].strip())
-            head = head if isinstance(found, Failure) else found
-        head.id = head.id or self._named.id or "cmpl-unbroken"
-        head.model = head.model or self._named.model or self._request.model
-        return head
+            return None
+        return _write_choice(delta, delta.choice)
 
 
 def _write_choice(said: Delta | Response, index: int) -> Object:
@@ -477,23 +359,7 @@ def _write_whole(deltas: Sequence[Delta], outcome: Outcome, *, request: Request)
         "model": answer.model or request.model,
         "choices": list(choices.values()),
     }
-    return _encode(body if answer.usage is None else {**body, "usage": _write_usage(answer.usage)})
-
-
-def _write_usage(usage: Usage) -> Object:
-    return {
-        "prompt_tokens": usage.input_tokens,
-        "completion_tokens": usage.output_tokens,
-        "total_tokens": usage.input_tokens + usage.output_tokens,
-        "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
-        "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
-    }
-
-
-def _fail(failure: Failure, outcome: Outcome) -> bytes:
-    """The error envelope of a refusal, with what was tried."""
-    envelope = _decode(write_failure(failure, outcome.request_id)[2])
-    return _encode({**envelope, "unbroken": outcome.told()})
+    return _encode(body if answer.usage is None else {**body, "usage": write_usage(answer.usage)})
 
 
 FORMAT = Format(

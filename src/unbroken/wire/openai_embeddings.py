@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import math
-import struct
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -12,16 +9,17 @@ from typing import Any
 import msgspec
 
 from unbroken.failures import Failure
-from unbroken.types import Continuation, Delta, HttpRequest, Json, Output, Request, Source, Target, Task, Usage
+from unbroken.types import Continuation, Delta, HttpRequest, Json, Output, Request, Source, Target, Task
 from unbroken.wire import Decoder, Format, Outcome, Unsaid, Writer
+from unbroken.wire.asked import decoded, fault_of, read_fields
+from unbroken.wire.embeddings import packed, unpacked, usage_of, vectors_decoder, vectors_of, write_embedding
 from unbroken.wire.errors import classify
-from unbroken.wire.framing import UNREADABLE, join_fields
-from unbroken.wire.http import post
-from unbroken.wire.openai_chat import fault_of, read_fields
-from unbroken.wire.openai_chat_answer import read_json, read_usage
-from unbroken.wire.openai_chat_writer import JSON_TYPE, passed_on, write_failure
-from unbroken.wire.openai_chat_writer import writer as chat_writer
-from unbroken.wire.whole import Whole, WholeWriter, fault_in
+from unbroken.wire.framing import UNREADABLE
+from unbroken.wire.http import JSON_TYPE
+from unbroken.wire.openai_chat_answer import read_usage
+from unbroken.wire.openai_chat_writer import write_failure, write_fault
+from unbroken.wire.reading import fault_in, read_json
+from unbroken.wire.whole import WholeWriter, passed_on
 from unbroken.work import Texts
 
 __all__ = ["FORMAT", "NAME", "decoder", "read_request", "write_request", "writer"]
@@ -39,29 +37,23 @@ _OWN = frozenset(("model", "input", "dimensions", "encoding_format", *HINTS))
 def write_request(request: Request, target: Target, *, continuation: Continuation | None = None) -> HttpRequest:
     """The caller's own fields with another model, or the same said anew; ValueError where it cannot be said."""
     del continuation  # a vector is never carried on
-    source = request.source
-    if source is not None and source.format == NAME:
-        fields = {**source.fields, "model": _encode(target.model)}
-        return post(target, "/embeddings", body=join_fields(fields))
     unsaid = Unsaid(target, "OpenAI's embeddings format")
-    body = _write_texts(request.work_as(Texts), target, unsaid=unsaid)
-    return post(target, "/embeddings", body=_encode(body), unsaid=tuple(unsaid.names))
+    write = partial(_write_texts, unsaid=unsaid)
+    return write_embedding(request, target, path="/embeddings", name=NAME, unsaid=unsaid, write=write)
 
 
-def _write_texts(work: Texts, target: Target, *, unsaid: Unsaid) -> dict[str, Json]:
+def _write_texts(work: Texts, *, unsaid: Unsaid) -> dict[str, Json]:
     if work.purpose and work.purpose != "similarity":
         unsaid.lack("purpose", f"vectors for a {work.purpose} may differ from others")
     for name in work.extras:
         unsaid.lack(name)
     unsaid.hint(*(name for name in work.hints if name not in HINTS))
-    fields: dict[str, Json] = {
-        "model": target.model,
+    return {
         "input": list(work.tokens) if work.tokens else list(work.texts),
         "dimensions": work.dimensions,
         "encoding_format": "base64" if work.base64 else None,
         **{name: work.hints[name] for name in HINTS if name in work.hints},
     }
-    return {name: value for name, value in fields.items() if value is not None}
 
 
 # ----------------------------------------------------------------------- from a caller
@@ -90,10 +82,7 @@ def read_request(path: str, body: bytes) -> Request | Failure:
 
 
 def _read_texts(fields: dict[str, bytes]) -> Texts:
-    try:
-        body = {name: msgspec.json.decode(raw) for name, raw in fields.items()}
-    except UNREADABLE as error:
-        raise ValueError(f"the body is not valid JSON: {error}") from None
+    body = decoded(fields)
     texts = body["input"]
     items = texts if isinstance(texts, list) else [texts]
     if items and all(isinstance(item, int) for item in items):
@@ -127,8 +116,7 @@ _ANSWER = msgspec.json.Decoder(_Answer)
 
 def decoder(request: Request, _target: Target) -> Decoder:
     """A reader of the answer; the vectors are looked at only for a caller of another format."""
-    own = request.source is not None and request.source.format == NAME
-    return Whole(partial(_read_answer, vectors=not own))
+    return vectors_decoder(request, NAME, read=_read_answer)
 
 
 def _read_answer(body: bytes, *, vectors: bool) -> list[Delta] | Failure:
@@ -137,17 +125,12 @@ def _read_answer(body: bytes, *, vectors: bool) -> list[Delta] | Failure:
         answer = _ANSWER.decode(body)
         outputs = tuple(_read_vector(item) for item in answer.data or ()) if vectors else ()
     except UNREADABLE:
-        return _fault_in(body, "the answer's 'data' is not an array of vectors")
+        return fault_in(read_json(body), "the answer's 'data' is not an array of vectors")
     if answer.error or not answer.data:
-        return _fault_in(body, "the answer holds no data")
+        return fault_in(read_json(body), "the answer holds no data")
     model = answer.model if isinstance(answer.model, str) else ""
     usage, count = read_usage(answer.usage), len(answer.data)
     return [Delta(media=count, usage=usage, model=model, format=NAME, raw=body, body=True, outputs=outputs)]
-
-
-def _fault_in(body: bytes, what: str) -> Failure:
-    value = read_json(body)
-    return value if isinstance(value, Failure) else fault_in(value, what)
 
 
 def _read_vector(item: msgspec.Raw) -> Output:
@@ -159,45 +142,30 @@ def _read_vector(item: msgspec.Raw) -> Output:
     return Output(kind="embedding", vector=tuple(map(float, vector)))
 
 
-def unpacked(packed: str) -> tuple[float, ...]:
-    """A vector from base64 of little-endian 32-bit floats; ValueError where it is not one."""
-    data = base64.b64decode(packed, validate=True)
-    if len(data) % 4:
-        raise ValueError("not a vector of 32-bit floats")
-    vector = struct.unpack(f"<{len(data) // 4}f", data)
-    if not all(map(math.isfinite, vector)):
-        raise ValueError("a vector with a number that is none")
-    return vector
-
-
 # --------------------------------------------------------------------------- to a caller
 
 
 def writer(request: Request) -> Writer:
     """A writer of the answer to this caller."""
-    return WholeWriter(JSON_TYPE, partial(_write_answer, request=request), fail=chat_writer(request).broken)
+    return WholeWriter(JSON_TYPE, partial(_write_answer, request=request), fail=write_fault)
 
 
 def _write_answer(deltas: Sequence[Delta], _outcome: Outcome, *, request: Request) -> bytes:
     if known := passed_on(deltas, NAME):
         return known
-    packed = request.source is not None and request.source.fields.get("encoding_format") == b'"base64"'
-    vectors = [output.vector for delta in deltas for output in delta.outputs]
-    usage = next((delta.usage for delta in deltas if delta.usage), None) or Usage()
+    as_text = request.source is not None and request.source.fields.get("encoding_format") == b'"base64"'
+    vectors = vectors_of(deltas)
+    usage = usage_of(deltas)
     body = {
         "object": "list",
         "data": [
-            {"object": "embedding", "index": index, "embedding": _packed(vector) if packed else vector}
+            {"object": "embedding", "index": index, "embedding": packed(vector) if as_text else vector}
             for index, vector in enumerate(vectors)
         ],
         "model": next((delta.model for delta in deltas if delta.model), "") or request.model,
         "usage": {"prompt_tokens": usage.input_tokens, "total_tokens": usage.input_tokens},
     }
     return _encode(body)
-
-
-def _packed(vector: Sequence[float]) -> str:
-    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
 
 
 FORMAT = Format(

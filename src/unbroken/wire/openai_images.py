@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import msgspec
 
 from unbroken.failures import Failure
+from unbroken.records import replace
 from unbroken.types import (
     Continuation,
     Delta,
@@ -29,17 +29,18 @@ from unbroken.types import (
     Usage,
 )
 from unbroken.wire import Decoder, Format, Next, Outcome, Unsaid, Writer
+from unbroken.wire.asked import decoded
 from unbroken.wire.errors import classify
-from unbroken.wire.forms import decoded, fault_of_text, fields_of, files_of, for_model
+from unbroken.wire.forms import fault_of_text, fields_of, files_of, for_model
 from unbroken.wire.framing import UNREADABLE, join_fields
-from unbroken.wire.http import post
+from unbroken.wire.http import JSON_TYPE, post
 from unbroken.wire.media import ending_of, gathered, kind_of, media_type_of, unpacked
 from unbroken.wire.multipart import Part, is_form, write_form
-from unbroken.wire.openai_chat_answer import read_json, read_usage
-from unbroken.wire.openai_chat_writer import JSON_TYPE, passed_on, write_failure
-from unbroken.wire.openai_chat_writer import writer as chat_writer
+from unbroken.wire.openai_chat_answer import read_usage
+from unbroken.wire.openai_chat_writer import write_error, write_failure, write_fault
+from unbroken.wire.reading import fault_in, read_json
 from unbroken.wire.typed_events import TypedEvents, TypedWriter
-from unbroken.wire.whole import Whole, WholeWriter, fault_in
+from unbroken.wire.whole import Whole, WholeWriter, passed_on
 from unbroken.work import Picture
 
 __all__ = ["FORMAT", "NAME", "decoder", "read_request", "write_request", "writer"]
@@ -263,22 +264,17 @@ def _read_answer(body: bytes, *, request: Request, target: Target) -> list[Delta
         answer = _ANSWER.decode(body)
         items = answer.data or []
         if answer.error or not items:
-            return _fault_in(body, "the answer holds no picture")
+            return fault_in(read_json(body), "the answer holds no picture")
         as_it_came = _takes_urls(request) or all(_has_bytes(item) for item in items)
         outputs = [_read_item(item, unpack=not (as_it_came and _is_own(request))) for item in items]
     except UNREADABLE:
-        return _fault_in(body, "the answer's 'data' is not an array of pictures")
+        return fault_in(read_json(body), "the answer's 'data' is not an array of pictures")
     model = answer.model if isinstance(answer.model, str) else ""
     usage = replace(read_usage(answer.usage) or Usage(), images=len(items))
     delta = Delta(media=len(items), usage=usage, model=model)
     if as_it_came:
         return [replace(delta, format=NAME, raw=body, body=True, outputs=() if _is_own(request) else tuple(outputs))]
     return gathered(outputs, target, kind="image", done=lambda found: [replace(delta, outputs=found)])
-
-
-def _fault_in(body: bytes, what: str) -> Failure:
-    value = read_json(body)
-    return value if isinstance(value, Failure) else fault_in(value, what)
 
 
 def _takes_urls(request: Request) -> bool:
@@ -341,12 +337,12 @@ _ENDS = frozenset(("image_generation.completed", "image_edit.completed"))
 def writer(request: Request) -> Writer:
     """A writer of the answer to this caller."""
     if not request.stream:
-        return WholeWriter(JSON_TYPE, partial(_write_answer, request=request), fail=chat_writer(request).broken)
+        return WholeWriter(JSON_TYPE, partial(_write_answer, request=request), fail=write_fault)
     return TypedWriter(NAME, _write_events, finish=tuple, error=_write_error)
 
 
 def _write_error(failure: Failure) -> Json:
-    return msgspec.json.decode(write_failure(failure, "")[2])["error"]
+    return write_error(failure)
 
 
 def _write_events(delta: Delta) -> list[dict[str, Json]]:

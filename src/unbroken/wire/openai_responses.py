@@ -19,10 +19,10 @@ import msgspec
 from unbroken.failures import Failure
 from unbroken.types import Continuation, HttpRequest, Json, Mode, Request, Source, Target
 from unbroken.wire import Format, Unsaid
+from unbroken.wire.asked import FLAGS, NO_NEEDS, ask_to_go_on, fault_of, is_filled, number_in, read_fields
 from unbroken.wire.errors import classify
 from unbroken.wire.framing import UNREADABLE, join_fields
 from unbroken.wire.http import post
-from unbroken.wire.openai_chat import ask_to_go_on, fault_of, read_fields
 from unbroken.wire.openai_responses_answer import decoder
 from unbroken.wire.openai_responses_messages import NAME, read_chat, write_chat
 from unbroken.wire.openai_responses_writer import INVENTED, write_failure, writer
@@ -31,10 +31,6 @@ __all__ = ["FORMAT", "NAME", "decoder", "read_request", "write_request"]
 
 _encode = msgspec.json.encode
 _decode = msgspec.json.decode
-_NO_NEEDS: frozenset[str] = frozenset()
-_FLAGS = {b"true": True, b"false": False, b"null": False}
-_FILLED = re.compile(rb"\[\s*[^\s\]]").match
-"""An array with something in it."""
 _HARD = re.compile(rb'"effort"\s*:\s*"(?:medium|high|xhigh|max)"').search
 _MAX_TOKENS_MIN = 16
 """OpenAI refuses a lower limit in this format."""
@@ -126,40 +122,35 @@ def read_request(_path: str, body: bytes) -> Request | Failure:
     if items[:1] not in (b'"', b"[", b"n"):
         return fault_of("input", "must be a string or an array of items")
     stream = fields.get("stream", b"false")
-    if stream not in _FLAGS:
+    if stream not in FLAGS:
         return fault_of("stream", "must be true or false")
-    limit = _number(fields, "max_output_tokens")
+    limit = number_in(fields, "max_output_tokens")
     return Request(
         model=_decode(fields["model"]),
-        stream=_FLAGS[stream],
-        include_usage=_FLAGS[stream],
+        stream=FLAGS[stream],
+        include_usage=FLAGS[stream],
         prompt_chars=len(items) + len(fields.get("instructions", b"")),
         max_tokens=limit if isinstance(limit, int) else None,
         thinks=_HARD(fields.get("reasoning", b"")) is not None,
-        temperature=_number(fields, "temperature"),
+        temperature=number_in(fields, "temperature"),
         needs=_needs(fields, items),
         source=Source(NAME, fields),
         read=partial(read_chat, fields),
     )
 
 
-def _number(fields: dict[str, bytes], name: str) -> Json:
-    """A number; None where it is absent or of another type, which the provider may complain about."""
-    try:
-        value = _decode(fields.get(name, b"null"))
-    except UNREADABLE:
-        return None
-    return value if type(value) in (int, float) else None
-
-
 def _needs(fields: dict[str, bytes], items: bytes) -> frozenset[str]:
     """The capabilities without which a target cannot answer, looked for as bytes (in a string, quotes are escaped)."""
-    needs = ["tools"] if _FILLED(fields.get("tools", b"")) else []
-    if b'"input_image"' in items:
-        needs.append("vision")
+    needs = ["tools"] if is_filled(fields.get("tools", b"")) else []
+    if b'"input_' in items:
+        needs += [need for need, names in _PARTS if any(name in items for name in names)]
     if b'"json_schema"' in fields.get("text", b""):
         needs.append("schema")
-    return frozenset(needs) if needs else _NO_NEEDS
+    return frozenset(needs) if needs else NO_NEEDS
+
+
+_PARTS = (("vision", (b'"input_image"', b'"input_file"')), ("audio", (b'"input_audio"',)))
+"""What has to be seen or heard; the pages of a file are seen."""
 
 
 FORMAT = Format(

@@ -10,30 +10,31 @@ A response that is still being worked on (`background`) is asked about until it 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import quote
 
 import msgspec
 
 from unbroken.failures import Failure, FailureKind
+from unbroken.records import replace
 from unbroken.types import Delta, Finish, Json, Request, Target, ToolFragment, Usage
 from unbroken.wire import Decoder, Next
 from unbroken.wire.errors import classify_event
-from unbroken.wire.framing import UNREADABLE, Event, Events
+from unbroken.wire.event_answers import EventAnswer, is_stream
+from unbroken.wire.framing import Event
 from unbroken.wire.http import get
-from unbroken.wire.openai_chat_answer import read_json, read_usage
+from unbroken.wire.openai_chat_answer import read_usage
 from unbroken.wire.openai_responses_messages import NAME
-from unbroken.wire.whole import Whole, malformed
+from unbroken.wire.reading import BLANK, count_of, fault_in, read_as, read_json, string_of
+from unbroken.wire.whole import Whole
 
-__all__ = ["decoder", "read_as"]
+__all__ = ["decoder"]
 
 ASK_AGAIN_S = 2.0
 """Between two questions about a response in the background: none takes less than seconds."""
 
-_BLANK = b" \t\r\n\xef\xbb\xbf"
-"""What may stand before an answer."""
 _CUT_SHORT = {
     "max_output_tokens": Finish.LENGTH,
     "max_messages": Finish.LENGTH,
@@ -47,11 +48,7 @@ _FOR_THE_CALLER = frozenset((
     "mcp_approval_request", "image_generation_call",
 ))  # fmt: skip
 """Items that are an answer in themselves and no words; others are a provider's steps on the way to one."""
-_HTML = "an HTML page came in place of an answer"
-_NO_END = "the stream ended without its last event"
 _SAYS_NOTHING = "the answer holds an error that says nothing"
-
-Read = TypeVar("Read")
 
 
 class _Said(msgspec.Struct, gc=False):
@@ -106,60 +103,29 @@ class _Call:
     told: int | None = None
 
 
-class _Streamed:
-    """A stream of named events.  Text that shares its bytes with a failure is not reported."""
+class _Streamed(EventAnswer):
+    """A stream of named events."""
 
-    __slots__ = ("_begun", "_calls", "_events", "_plain", "_signed", "_target", "_thought", "_told", "done")
+    __slots__ = ("_calls", "_signed", "_target", "_thought", "_told")
+
+    no_end = "the stream ended without its last event"
 
     def __init__(self, target: Target) -> None:
-        self.done = False
+        super().__init__()
         self._target = target
-        self._begun = self._signed = False
-        self._events = Events()
-        self._plain: Whole | None = None
+        self._signed = False
         self._told: set[Json] = set()
         self._calls: dict[Json, _Call] = {}
         self._thought: Json = None
 
-    def feed(self, data: bytes) -> list[Delta] | Failure:
-        if self._plain is not None:
-            return self._plain.feed(data)
-        if not self._begun:
-            data = data.lstrip(_BLANK)
-            if not data:
-                return []
-            if data.startswith(b"<"):
-                return malformed(_HTML)
-            if data[0] in b"{[":
-                self._plain = Whole(partial(_read_whole, self._target, raw=False))
-                return self._plain.feed(data)
-            self._begun = True
-        return self._steps(self._events.feed(data))
+    def _read_plain(self, body: bytes) -> list[Delta] | Failure | Next:
+        return _read_whole(self._target, body, raw=False)
 
-    def close(self) -> list[Delta] | Failure | Next:
-        if self._plain is not None:
-            found = self._plain.close()
-            self.done = self._plain.done
-            return found
-        rest = [] if self.done else self._steps(self._events.close())
-        if self.done:
-            return rest
-        if isinstance(rest, Failure) and rest.kind is not FailureKind.MALFORMED:
-            return rest
-        return Failure(kind=FailureKind.TRUNCATED, message=_NO_END)
-
-    def _steps(self, events: list[Event] | Failure) -> list[Delta] | Failure:
-        if isinstance(events, Failure):
-            return events
-        deltas: list[Delta] = []
-        for event in events:
-            if self.done or event.data.startswith(b"[DONE]"):
-                break
-            delta = self._step(event)
-            if isinstance(delta, Failure):
-                return delta
-            deltas.append(delta)
-        return deltas
+    def _read(self, event: Event) -> list[Delta] | Failure:
+        if event.data.startswith(b"[DONE]"):
+            return []
+        delta = self._step(event)
+        return delta if isinstance(delta, Failure) else [delta]
 
     def _step(self, event: Event) -> Delta | Failure:
         said = read_as(_SAID, event.data)
@@ -168,7 +134,7 @@ class _Streamed:
         kind = said.type if isinstance(said.type, str) else event.name
         if kind == "response.output_text.delta":
             self._told.add(_place(said.output_index))
-            return Delta(text=_string(said.delta), format=NAME, raw=event.raw)
+            return Delta(text=string_of(said.delta), format=NAME, raw=event.raw)
         if kind in _FAULTS or said.error:
             return _fault(read_json(event.data))
         if kind in _ENDS:
@@ -196,11 +162,11 @@ class _Streamed:
     def _begin(self, said: _Said, raw: bytes) -> Delta:
         head = read_as(_HEAD, said.response)
         head = _Head() if isinstance(head, Failure) else head
-        return Delta(id=_string(head.id), model=_string(head.model), format=NAME, raw=raw)
+        return Delta(id=string_of(head.id), model=string_of(head.model), format=NAME, raw=raw)
 
     def _refuse(self, said: _Said, raw: bytes) -> Delta:
         self._told.add(_place(said.output_index))
-        return Delta(refusal=_string(said.delta), format=NAME, raw=raw)
+        return Delta(refusal=string_of(said.delta), format=NAME, raw=raw)
 
     def _think(self, said: _Said, raw: bytes) -> Delta:
         """Thoughts; each part of them is a paragraph."""
@@ -208,14 +174,14 @@ class _Streamed:
         gap = "\n\n" if self._thought not in (None, place) else ""
         self._thought = place
         self._told.add(place[0])
-        return Delta(reasoning=gap + _string(said.delta), format=NAME, raw=raw)
+        return Delta(reasoning=gap + string_of(said.delta), format=NAME, raw=raw)
 
     def _open(self, said: _Said, raw: bytes) -> Delta:
         """An item begins.  A call is told with its first argument: what is run by the provider never has any."""
         item, place = _item(said), _place(said.output_index)
-        kind = _string(item.get("type"))
+        kind = string_of(item.get("type"))
         if kind == "function_call":
-            self._calls[place] = _Call(len(self._calls), _call_id(item), _string(item.get("name")))
+            self._calls[place] = _Call(len(self._calls), _call_id(item), string_of(item.get("name")))
         elif kind in _FOR_THE_CALLER:
             self._told.add(place)
             return Delta(media=1, format=NAME, raw=raw)
@@ -226,7 +192,7 @@ class _Streamed:
         if call is None:  # its item will say it all
             return Delta(format=NAME, raw=raw)
         self._told.add(_place(said.output_index))
-        return Delta(tool_calls=(_fragment(call, _string(said.delta)),), format=NAME, raw=raw)
+        return Delta(tool_calls=(_fragment(call, string_of(said.delta)),), format=NAME, raw=raw)
 
     def _close(self, said: _Said, raw: bytes) -> Delta:
         """An item is complete: what its deltas left out."""
@@ -246,7 +212,7 @@ class _Streamed:
         """What was not yet told of a call that is complete."""
         call = self._calls.get(place)
         if call is None:
-            call = self._calls[place] = _Call(len(self._calls), _call_id(item), _string(item.get("name")))
+            call = self._calls[place] = _Call(len(self._calls), _call_id(item), string_of(item.get("name")))
         arguments, told = _arguments(item), call.told
         return (_fragment(call, arguments[told or 0 :]),) if told is None or len(arguments) > told else ()
 
@@ -299,31 +265,22 @@ def _place(index: Json) -> int:
 
 def _read_whole(target: Target, body: bytes, *, raw: bool = True) -> list[Delta] | Failure | Next:
     """A whole response; an event stream that comes in its place is folded into it."""
-    body = body.lstrip(_BLANK)
-    if body.startswith((b"data:", b"event:", b":")):
-        return _from_stream(target, body)
+    body = body.lstrip(BLANK)
+    if is_stream(body):
+        return _Streamed(target).folded(body)
     response = read_as(_RESPONSE, body)
     if isinstance(response, Failure):
         return response
-    if _string(response.status) in _WAITING and _string(response.id):
+    if string_of(response.status) in _WAITING and string_of(response.id):
         return _ask_again(target, response.id)
     if not isinstance(response.output, list):
-        return _fault(read_json(body), otherwise=malformed("the answer holds no output"))
+        return fault_in(read_json(body), "the answer holds no output")
     answer = _answer_in(response)
     if isinstance(answer, Failure):
         return answer
     finish, raw_finish = _finish(response, answer, calls=bool(answer.calls) and not answer.ends_in_words)
     delta = answer.as_delta(body if raw else b"", body=raw)
     return [replace(delta, usage=_usage(response.usage), finish=finish, raw_finish=raw_finish)]
-
-
-def _from_stream(target: Target, body: bytes) -> list[Delta] | Failure:
-    streamed = _Streamed(target)
-    steps = streamed.feed(body)
-    rest = steps if isinstance(steps, Failure) else streamed.close()
-    if isinstance(steps, Failure) or not isinstance(rest, list):
-        return rest if isinstance(rest, Failure) else malformed("the answer is not there yet")
-    return [replace(delta, raw=b"") for delta in steps + rest]
 
 
 def _ask_again(target: Target, response_id: str) -> Next:
@@ -358,17 +315,17 @@ class _Answer:
 
     def read(self, item: Json) -> None:
         """Add an item."""
-        kind = _string(item.get("type")) if isinstance(item, dict) else ""
+        kind = string_of(item.get("type")) if isinstance(item, dict) else ""
         if kind == "message":
             self.ends_in_words = True
             self.text += _texts(item.get("content"), "text")
             self.refusal += _texts(item.get("content"), "refusal")
         elif kind == "function_call":
             self.ends_in_words = False
-            self.calls.append((_call_id(item), _string(item.get("name")), _arguments(item)))
+            self.calls.append((_call_id(item), string_of(item.get("name")), _arguments(item)))
         elif kind == "reasoning":
             self.thoughts += _texts(item.get("summary"), "text") + _texts(item.get("content"), "text")
-            self.signature = self.signature or _string(item.get("encrypted_content"))
+            self.signature = self.signature or string_of(item.get("encrypted_content"))
         elif kind in _FOR_THE_CALLER:
             self.media += 1
 
@@ -397,7 +354,7 @@ def _answer_in(response: _Response) -> _Answer | Failure:
     if response.status in ("failed", "cancelled") or response.error:
         status = response.status if isinstance(response.status, str) else "failed"
         return _fault({"type": "response.failed", "response": {"status": status, "error": response.error}})
-    answer = _Answer(id=_string(response.id), model=_string(response.model))
+    answer = _Answer(id=string_of(response.id), model=string_of(response.model))
     for item in response.output if isinstance(response.output, list) else ():
         answer.read(item)
     return answer
@@ -405,10 +362,10 @@ def _answer_in(response: _Response) -> _Answer | Failure:
 
 def _finish(response: _Response, answer: _Answer, *, calls: bool) -> tuple[Finish, str]:
     """Why a response ended, in our vocabulary and in its own."""
-    status = _string(response.status) or "completed"
+    status = string_of(response.status) or "completed"
     if status == "incomplete":
         details = response.incomplete_details
-        reason = _string(details.get("reason")) if isinstance(details, dict) else ""
+        reason = string_of(details.get("reason")) if isinstance(details, dict) else ""
         return _CUT_SHORT.get(reason, Finish.LENGTH), reason or status
     if calls:
         return Finish.TOOL_CALLS, status
@@ -422,10 +379,10 @@ def _usage(usage: Json) -> Usage | None:
     taken, given = _details(usage, "input_tokens_details"), _details(usage, "output_tokens_details")
     return replace(
         known,
-        cached_tokens=_count(taken.get("cached_tokens")) or known.cached_tokens,
-        cache_write_tokens=_count(taken.get("cache_write_tokens") or taken.get("cache_creation_input_tokens"))
+        cached_tokens=count_of(taken.get("cached_tokens")) or known.cached_tokens,
+        cache_write_tokens=count_of(taken.get("cache_write_tokens") or taken.get("cache_creation_input_tokens"))
         or known.cache_write_tokens,
-        reasoning_tokens=_count(given.get("reasoning_tokens")) or known.reasoning_tokens,
+        reasoning_tokens=count_of(given.get("reasoning_tokens")) or known.reasoning_tokens,
     )
 
 
@@ -434,49 +391,27 @@ def _details(usage: dict[str, Json], name: str) -> dict[str, Json]:
     return value if isinstance(value, dict) else {}
 
 
-def _count(value: Json) -> int:
-    return value if type(value) is int and value > 0 else 0
-
-
 def _texts(parts: Json, name: str) -> list[str]:
     """The words of this kind in a list of parts."""
-    found = [_string(part.get(name)) for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
+    found = [string_of(part.get(name)) for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
     return [words for words in found if words]
 
 
 def _call_id(item: dict[str, Json]) -> str:
-    return _string(item.get("call_id")) or _string(item.get("id"))
+    return string_of(item.get("call_id")) or string_of(item.get("id"))
 
 
 def _arguments(item: dict[str, Json]) -> str:
     """The arguments as JSON text; some servers give them as an object."""
     arguments = item.get("arguments")
-    return _string(arguments) if not isinstance(arguments, dict) else msgspec.json.encode(arguments).decode()
-
-
-def _string(value: Json) -> str:
-    return value if isinstance(value, str) else ""
+    return string_of(arguments) if not isinstance(arguments, dict) else msgspec.json.encode(arguments).decode()
 
 
 # ------------------------------------------------------------------- reading the JSON
 
 
-def read_as(reader: msgspec.json.Decoder[Read], payload: bytes | msgspec.Raw) -> Read | Failure:
-    """The fields that we need; JSON that is not quite right is mended first."""
-    try:
-        return reader.decode(payload)
-    except UNREADABLE:
-        value = read_json(bytes(payload))
+def _fault(value: Json) -> Failure:
+    """The failure that a value reports."""
     if isinstance(value, Failure):
         return value
-    try:
-        return reader.decode(msgspec.json.encode(value))
-    except UNREADABLE:
-        return _fault(value, otherwise=malformed("the answer is not a JSON object"))
-
-
-def _fault(value: Json, *, otherwise: Failure | None = None) -> Failure:
-    """The failure that a value reports; where it reports none, what else is wrong."""
-    if isinstance(value, Failure):
-        return value
-    return classify_event(value) or otherwise or Failure(kind=FailureKind.SERVER, message=_SAYS_NOTHING)
+    return classify_event(value) or Failure(kind=FailureKind.SERVER, message=_SAYS_NOTHING)

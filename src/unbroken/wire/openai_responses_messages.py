@@ -19,11 +19,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import msgspec
-
 from unbroken.types import Chat, Json, Media, Message, Opaque, Part, Reasoning, Text, Tool, ToolCall, ToolResult
 from unbroken.wire import Unsaid
-from unbroken.wire.framing import UNREADABLE
+from unbroken.wire.asked import decoded
 
 __all__ = ["NAME", "read_chat", "write_chat"]
 
@@ -80,10 +78,7 @@ def read_chat(fields: Mapping[str, bytes]) -> Chat:
 
 
 def _read_body(fields: Mapping[str, bytes]) -> Object:
-    try:
-        body = {name: msgspec.json.decode(raw) for name, raw in fields.items() if name not in _OF_REQUEST}
-    except UNREADABLE as error:
-        raise ValueError(f"the body is not valid JSON: {error}") from None
+    body = decoded(fields, but=_OF_REQUEST)
     return {name: value for name, value in body.items() if value is not None}
 
 

@@ -21,8 +21,8 @@ import msgspec
 from unbroken.types import Delta, Finish, Json, Output, Request, ToolFragment, Usage
 from unbroken.wire.framing import Events
 from unbroken.wire.media import address_of, in_words
-from unbroken.wire.openai_chat_answer import read_json
 from unbroken.wire.openai_responses_messages import NAME
+from unbroken.wire.reading import read_json
 
 __all__ = ["INVENTED", "Told"]
 

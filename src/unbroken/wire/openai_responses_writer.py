@@ -12,16 +12,20 @@ out are kept, of most of them no more than their words, and are read again only 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from unbroken.failures import Failure
-from unbroken.types import Delta, Json, Request
+from unbroken.types import Delta, Request
 from unbroken.wire import Outcome, Writer
-from unbroken.wire.openai_chat_writer import JSON_TYPE, STREAM_TYPE, passed_on, write_failure
+from unbroken.wire.http import JSON_TYPE, STREAM_TYPE
+from unbroken.wire.openai_chat_writer import write_error, write_failure, write_fault
 from unbroken.wire.openai_responses_messages import NAME
 from unbroken.wire.openai_responses_told import INVENTED, Told
+from unbroken.wire.stream_writer import StreamWriter
+from unbroken.wire.whole import WholeWriter, passed_on
 
 __all__ = ["INVENTED", "write_failure", "writer"]
 
@@ -32,10 +36,12 @@ Object = dict[str, Any]
 
 def writer(request: Request) -> Writer:
     """A writer of the answer to this caller."""
-    return _Streamed(request) if request.stream else _Plain(request)
+    if request.stream:
+        return _Streamed(request)
+    return WholeWriter(JSON_TYPE, partial(_write_whole, request=request), fail=write_fault)
 
 
-class _Streamed:
+class _Streamed(StreamWriter):
     """Named events of one response.  It is passed on, or told in our own words, or first the one, then the other."""
 
     __slots__ = ("_in_words", "_is_over", "_last", "_passed", "_request", "_told", "content_type")
@@ -48,22 +54,14 @@ class _Streamed:
         self._last = b""
         self._in_words = self._is_over = False
 
-    def write(self, deltas: Sequence[Delta]) -> bytes:
-        if len(deltas) == 1:
-            return self._one(deltas[0])
-        return b"".join([self._one(delta) for delta in deltas])
-
     def end(self, outcome: Outcome) -> bytes:
         if self._is_over:
             return b""
         more = {"unbroken": outcome.told()} if outcome.notable else {}
         return self._own_words.end(more)
 
-    def whole(self, deltas: Sequence[Delta], outcome: Outcome) -> bytes:
-        return self.write(deltas) + self.end(outcome)
-
     def broken(self, failure: Failure, outcome: Outcome) -> bytes:
-        return self._own_words.fail(_error_of(failure), {"unbroken": outcome.told()})
+        return self._own_words.fail(write_error(failure), {"unbroken": outcome.told()})
 
     def _one(self, delta: Delta) -> bytes:
         if delta.raw and delta.format == NAME and not delta.body and self._told is None:
@@ -89,35 +87,11 @@ class _Streamed:
         return self._told
 
 
-class _Plain:
-    """One JSON body."""
-
-    __slots__ = ("_request", "content_type")
-
-    def __init__(self, request: Request) -> None:
-        self.content_type = JSON_TYPE
-        self._request = request
-
-    def write(self, deltas: Sequence[Delta]) -> bytes:
-        return b""
-
-    def end(self, outcome: Outcome) -> bytes:
-        return b""
-
-    def whole(self, deltas: Sequence[Delta], outcome: Outcome) -> bytes:
-        return passed_on(deltas, NAME) or self._tell(deltas, outcome)
-
-    def broken(self, failure: Failure, outcome: Outcome) -> bytes:
-        return _encode({"error": _error_of(failure), "unbroken": outcome.told()})
-
-    def _tell(self, deltas: Sequence[Delta], outcome: Outcome) -> bytes:
-        told = Told(self._request, otherwise_id=f"resp_{outcome.request_id}")
-        for delta in deltas:
-            told.say(delta)
-        told.end({})
-        return _encode(told.response)
-
-
-def _error_of(failure: Failure) -> Json:
-    """The error object, as in the envelope of a refusal."""
-    return msgspec.json.decode(write_failure(failure, "")[2])["error"]
+def _write_whole(deltas: Sequence[Delta], outcome: Outcome, *, request: Request) -> bytes:
+    if known := passed_on(deltas, NAME):
+        return known
+    told = Told(request, otherwise_id=f"resp_{outcome.request_id}")
+    for delta in deltas:
+        told.say(delta)
+    told.end({})
+    return _encode(told.response)

@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from unbroken import records
 from unbroken.failures import Failure, FailureKind
 from unbroken.types import (
     Continuation,
@@ -30,15 +31,17 @@ from unbroken.types import (
     Usage,
 )
 from unbroken.wire import Decoder, Format, Next, Outcome, Unsaid, Writer
+from unbroken.wire.asked import decoded
 from unbroken.wire.errors import classify, classify_event
-from unbroken.wire.forms import decoded, fault_of_text, fields_of, files_of, for_model
-from unbroken.wire.http import get, post
+from unbroken.wire.forms import fault_of_text, fields_of, files_of, for_model
+from unbroken.wire.http import JSON_TYPE, get, post
 from unbroken.wire.jobs import Standing, at, job_failure, share_of, watch, word_at
 from unbroken.wire.media import ending_of, gathered, media_type_of, size_of, unpacked
 from unbroken.wire.multipart import Part, write_form
 from unbroken.wire.openai_chat_answer import read_usage
-from unbroken.wire.openai_chat_writer import JSON_TYPE, write_failure
-from unbroken.wire.whole import WholeWriter, malformed
+from unbroken.wire.openai_chat_writer import write_error, write_failure
+from unbroken.wire.reading import malformed
+from unbroken.wire.whole import WholeWriter
 from unbroken.work import Film
 
 __all__ = ["FORMAT", "NAME", "decoder", "look_at_together", "read_request", "write_request", "writer"]
@@ -193,7 +196,7 @@ def _look_at_openai(value: Json, *, target: Target, asked: HttpRequest | None) -
         return Standing(ask=asked or get(target, path), progress=share_of(at(value, "progress")))
     if status != "completed":
         return job_failure(at(value, "error"), f"the job ended as {status[:40]}")
-    usage = replace(read_usage(at(value, "usage")) or Usage(), seconds=_seconds(at(value, "seconds")))
+    usage = records.replace(read_usage(at(value, "usage")) or Usage(), seconds=_seconds(at(value, "seconds")))
     content = get(target, f"{path}/content").url
     return Standing(outputs=(Output(kind="video", url=content),), usage=usage)
 
@@ -215,7 +218,9 @@ def _look_at_xai(value: Json, *, target: Target, asked: HttpRequest | None) -> S
     if at(value, "video", "respect_moderation") is False:
         return Failure(kind=FailureKind.CONTENT_POLICY, message="the film was withheld by moderation", again=False)
     if url:
-        usage = replace(read_usage(at(value, "usage")) or Usage(), seconds=_seconds(at(value, "video", "duration")))
+        usage = records.replace(
+            read_usage(at(value, "usage")) or Usage(), seconds=_seconds(at(value, "video", "duration"))
+        )
         return Standing(outputs=(Output(kind="video", url=url),), usage=usage)
     if asked is None:
         if not job_id or len(job_id) > _ID_CHARS_MAX:
@@ -285,7 +290,7 @@ def decoder(request: Request, target: Target) -> Decoder:
 def _finish(standing: Standing, *, request: Request, target: Target) -> list[Delta] | Failure | Next:
     usage = standing.usage or Usage()
     if not usage.seconds:
-        usage = replace(usage, seconds=_asked_seconds(request))
+        usage = records.replace(usage, seconds=_asked_seconds(request))
 
     def done(outputs: tuple[Output, ...]) -> list[Delta]:
         return [Delta(media=len(outputs), outputs=outputs, usage=usage, progress=1.0, model=target.model)]
@@ -383,7 +388,7 @@ def _write_job(deltas: Sequence[Delta], outcome: Outcome, *, request: Request) -
 
 
 def _write_failed(failure: Failure, outcome: Outcome, *, request: Request) -> bytes:
-    error = msgspec.json.decode(write_failure(failure, outcome.request_id)[2])["error"]
+    error = write_error(failure)
     told = {
         "code": failure.code or str(error.get("code") or failure.kind),
         "message": failure.message,

@@ -26,10 +26,10 @@ from unbroken.types import (
     Usage,
 )
 from unbroken.wire import Decoder, Format, Outcome, Unsaid, Writer, path_values
+from unbroken.wire.asked import fault_of
 from unbroken.wire.errors import classify
 from unbroken.wire.http import get
 from unbroken.wire.media import FILM_BYTES_MAX, BytesWriter, Head, Headed, output_of, size_of
-from unbroken.wire.openai_chat import fault_of
 from unbroken.wire.openai_chat_writer import write_failure
 from unbroken.work import Film, Media, Picture
 

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from urllib.parse import quote, urlsplit
 
+from unbroken.records import replace
 from unbroken.types import HttpRequest
 
 __all__ = ["sign"]

@@ -7,17 +7,18 @@ passed on and means nothing.  A stream is whole when one of its `ends` came.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 
 import msgspec
 
 from unbroken.failures import Failure, FailureKind
+from unbroken.records import replace
 from unbroken.types import Delta, Json
 from unbroken.wire import Outcome
 from unbroken.wire.errors import classify_event
 from unbroken.wire.framing import UNREADABLE, Event, Events
-from unbroken.wire.openai_chat_writer import STREAM_TYPE
-from unbroken.wire.whole import malformed
+from unbroken.wire.http import STREAM_TYPE
+from unbroken.wire.reading import malformed
+from unbroken.wire.stream_writer import StreamWriter
 
 __all__ = ["TypedEvents", "TypedWriter"]
 
@@ -81,7 +82,7 @@ class TypedEvents:
         return replace(delta, format=self._name, raw=event.raw)
 
 
-class TypedWriter:
+class TypedWriter(StreamWriter):
     """A writer of such a stream: events of the same format go out as they came, others are made by `events`."""
 
     __slots__ = ("_error", "_events", "_finish", "_name", "_passes", "content_type")
@@ -98,14 +99,8 @@ class TypedWriter:
         self._name, self._events, self._finish, self._error = name, events, finish, error
         self._passes = False
 
-    def write(self, deltas: Sequence[Delta]) -> bytes:
-        return b"".join([self._one(delta) for delta in deltas])
-
     def end(self, outcome: Outcome) -> bytes:
         return b"" if self._passes else _lines(self._finish())
-
-    def whole(self, deltas: Sequence[Delta], outcome: Outcome) -> bytes:
-        return self.write(deltas) + self.end(outcome)
 
     def broken(self, failure: Failure, outcome: Outcome) -> bytes:
         return _lines([{"type": "error", "error": self._error(failure)}])

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from unbroken.failures import Failure, FailureKind
-from unbroken.types import Delta, Json
-from unbroken.wire import Next, Outcome
-from unbroken.wire.errors import classify_event
+from mypy_extensions import mypyc_attr
 
-__all__ = ["BODY_BYTES_MAX", "Whole", "WholeWriter", "fault_in", "malformed"]
+from unbroken.failures import Failure
+from unbroken.types import Delta
+from unbroken.wire import Next, Outcome
+from unbroken.wire.reading import malformed
+
+__all__ = ["BODY_BYTES_MAX", "Whole", "WholeWriter", "passed_on"]
 
 BODY_BYTES_MAX = 64 * 1024 * 1024
 """The longest plain answer: ten large images in base64; more is not an answer but an accident."""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Whole:
     """A decoder that gives its reader the body when it is complete."""
 
@@ -70,11 +73,12 @@ class WholeWriter:
         return self._fail(failure, outcome)
 
 
-def fault_in(value: Json, what: str) -> Failure:
-    """What is wrong with a decoded body that is not an answer: the error that it holds, or its shape."""
-    return classify_event(value) or malformed(what)
-
-
-def malformed(message: str) -> Failure:
-    """The failure of an answer that cannot be read."""
-    return Failure(kind=FailureKind.MALFORMED, message=message)
+def passed_on(deltas: Sequence[Delta], name: str) -> bytes:
+    """The body that these deltas came in, where it is of this format and nobody changed them; else nothing."""
+    if not deltas:
+        return b""
+    first = deltas[0]
+    if not first.body or first.format != name:
+        return b""
+    own = len(deltas) == 1 or not any(d.raw or d.choice == first.choice for d in deltas[1:])
+    return first.raw if own else b""

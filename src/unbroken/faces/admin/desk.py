@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
@@ -33,13 +34,19 @@ from unbroken.chronicle import RECORDS_MAX, Chronicle
 from unbroken.config import Config
 from unbroken.config_shape import Secret
 from unbroken.faces.admin.events import Events
+from unbroken.faces.admin.relay import Relay
 from unbroken.faces.admin.switches import Switches, Unknown
+from unbroken.faces.admin.whole import Whole
 from unbroken.faces.admin.words import Veil, configured
 from unbroken.faces.pages import Call, Page, nothing_here
-from unbroken.faces.visitor import Reply, Visitor, reply_of
+from unbroken.faces.visitor import Later, Reply, Visitor, reply_of
+from unbroken.facts import Operated, TargetForced
 from unbroken.failures import Failure, FailureKind
+from unbroken.ledger import LedgerUnavailable
 from unbroken.ledger.record import Record, told
 from unbroken.reload import House, Outcome, Reloader
+from unbroken.replicas.line import Line
+from unbroken.replicas.replica import ELSEWHERE
 from unbroken.status import View, digest, standings
 from unbroken.tally import Tally
 from unbroken.types import Json
@@ -52,6 +59,8 @@ _LOGGER = logging.getLogger("unbroken")
 PREFIX = "/admin"
 REQUESTS, REQUESTS_MAX = 50, RECORDS_MAX
 """How many requests are listed where nobody says, and at most."""
+SINCE_MAX = 1e11
+"""Seconds since 1970 that no clock shows."""
 LAST_EVENT = "last-event-id"
 """The header with which a reader says what it had last."""
 
@@ -106,10 +115,16 @@ class Admin:
         self._house, self._wall = house, wall
         self.reloader: Reloader | None = None
         self.started_at = self._counted_since = wall()
+        self._reset_at = 0.0
         self._tally, self._switches = Tally(), Switches(house)
         self.chronicle = Chronicle(self._epoch_s)
         self._veil = Veil(house.config)
         self.events = Events(self.chronicle, self._states, veil=self._veiled, clock=house.engine.clock)
+        self._whole = Whole(house.engine.replica, statistics=self._own_statistics, status=self._own_status)
+        if self._whole.replica is not None:
+            self._whole.replica.acts = self._obey
+            if isinstance(line := self._whole.replica.siblings, Line):
+                Relay(line, self.events, engine=house.engine, epoch_s=self._epoch_s)
         self._digest = ""
         self._keys: tuple[Secret, ...] = ()
         self._listening = False
@@ -133,6 +148,10 @@ class Admin:
         """Everything below `/admin`, with whatever method; a caller's key opens none of it."""
         path = f"{PREFIX}/{{rest}}"
         return [Page(method=method, path=path, answer=self._answer) for method in ("GET", "POST")]
+
+    def doors(self) -> list[tuple[str, str]]:
+        """Method and path of each of them."""
+        return [(method, PREFIX + path) for method, path, _ in self._doors]
 
     def adopt(self, config: Config) -> None:
         """Go by this configuration; facts are listened to from the moment on that anybody may ask for them.
@@ -191,7 +210,15 @@ class Admin:
             case Visitor():
                 return said
             case Coroutine():
-                return _Later(said, made=lambda value: self._reply(call, value))
+                return Later(self._awaited(call, said), otherwise=lambda: self._told(call, _DEFECT))
+            case _:
+                return self._told(call, said)
+
+    async def _awaited(self, call: Call, coming: Coroutine[None, None, Known]) -> Reply:
+        return self._told(call, await coming)
+
+    def _told(self, call: Call, said: Known) -> Reply:
+        match said:
             case Failure():
                 reply = reply_of(call.spoken, said, request_id=call.request_id)
                 return Reply(reply.status, reply.headers, self._veil(reply.body))
@@ -213,7 +240,10 @@ class Admin:
         house.engine.bus.flush()
         return View(config=house.config, engine=house.engine, tally=self._tally, epoch_s=self._epoch_s())
 
-    def _status(self, _visit: Visit) -> Object:
+    def _status(self, _visit: Visit) -> Said:
+        return self._own_status() if self._whole.replica is None else self._whole.status()
+
+    def _own_status(self) -> Object:
         view, now = self._view(), self._wall()
         return {
             "version": __version__, "now": round(now, 3), "started_at": round(self.started_at, 3),
@@ -234,21 +264,41 @@ class Admin:
             "last_reload": _outcome(last) if last is not None else None,
         }  # fmt: skip
 
-    def _statistics(self, _visit: Visit) -> Object:
-        return {"since": round(self._counted_since, 3), **self._view().statistics()}
+    def _statistics(self, _visit: Visit) -> Said:
+        return self._own_statistics() if self._whole.replica is None else self._whole.statistics()
 
-    def _reset(self, visit: Visit) -> Object:
-        self._house.engine.bus.flush()
-        self._tally.reset()
-        self._counted_since = self._wall()
+    def _own_statistics(self) -> Object:
+        since = {"since": round(self._counted_since, 3), "reset_at": round(self._reset_at, 3)}
+        return {**since, **self._view().statistics()}
+
+    def _reset(self, visit: Visit) -> Said:
+        self._reset_to(self._wall())
         self._switches.note(visit.who, "reset", about="statistics")
         return self._statistics(visit)
+
+    def _reset_to(self, at: float) -> None:
+        self._house.engine.bus.flush()
+        self._tally.reset()
+        self._counted_since = self._reset_at = at
+
+    def _obey(self, fact: Operated | TargetForced, at: float) -> None:
+        """Do as an operator has told another replica."""
+        if isinstance(fact, TargetForced):
+            self._switches.meet(fact.scope)
+        elif fact.what == "reset":
+            self._reset_to(at)
+        elif fact.what == "reload" and self.reloader is not None:
+            self.reloader.soon(f"{ELSEWHERE}{fact.who}")
+        elif fact.what == "strategy" and fact.to:
+            self._switches.follow(fact.about, strategy=fact.to)
 
     def _requests(self, visit: Visit) -> Said:
         query = visit.call.query
         try:
             most, since = int(query.get("limit", REQUESTS)), float(query.get("since", 0.0))
         except ValueError:
+            most, since = 0, math.nan
+        if not abs(since) < SINCE_MAX:
             return _wrong("`limit` is a whole number, `since` a number of seconds since 1970")
         self._house.engine.bus.flush()
         most, route = max(0, min(REQUESTS_MAX, most)), query.get("route", "")
@@ -264,8 +314,8 @@ class Admin:
         assert ledger is not None
         try:
             older = await asyncio.wrap_future(ledger.latest(most, since=since, route=route))
-        except Exception as error:  # noqa: BLE001 - whatever a database raises, memory is told
-            return {"requests": records, "problem": f"the ledger cannot be asked: {type(error).__name__}"}
+        except LedgerUnavailable as error:
+            return {"requests": records, "problem": f"the ledger cannot be asked: {error}"}
         return {"requests": [*records, *(one for one in older if one["id"] not in known)][:most]}
 
     def _request(self, visit: Visit) -> Said:
@@ -280,8 +330,8 @@ class Admin:
             try:
                 if (found := await asyncio.wrap_future(ledger.find(request))) is not None:
                     return found
-            except Exception as error:  # noqa: BLE001 - whatever a database raises, memory may know
-                problem = f", and the ledger cannot be asked: {type(error).__name__}"
+            except LedgerUnavailable as error:
+                problem = f", and the ledger cannot be asked: {error}"
         if known is not None:
             return told(known)
         return _failure(f"nothing is known of a request {request[:100]!r}{problem}", status=404, code="not_found")
@@ -353,35 +403,6 @@ class Admin:
 
     def _states(self) -> dict[str, tuple[str, str, float | None]]:
         return standings(self._house.engine, self._house.config)
-
-
-class _Later(Visitor):
-    """An answer that takes a while; what was begun is done even if nobody waits for it any more."""
-
-    __slots__ = ("_body", "_made", "_task")
-
-    def __init__(self, coming: Coroutine[None, None, Known], *, made: Callable[[Known], Reply | Visitor]) -> None:
-        super().__init__()
-        self._body = b""
-        self._made = made
-        self._task = asyncio.get_running_loop().create_task(coming)
-        self._task.add_done_callback(self._settle)
-
-    def take(self) -> bytes:
-        body, self._body = self._body, b""
-        return body
-
-    def _settle(self, task: asyncio.Task[Known]) -> None:
-        said: Known = _DEFECT
-        if not task.cancelled() and task.exception() is None:
-            said = task.result()
-        elif not task.cancelled():
-            _LOGGER.error("an operator's request failed", exc_info=task.exception())
-        reply = self._made(said)
-        assert isinstance(reply, Reply)
-        self.status, self.headers, self._body, self.over = reply.status, reply.headers, reply.body, True
-        if self.notify is not None:
-            self.notify()
 
 
 def _outcome(outcome: Outcome) -> Object:

@@ -50,7 +50,8 @@ class Events:
     """Everybody who reads along.
 
     `states` gives the state of each target, `veil` hides keys in what is sent.  Numbers of events
-    carry a mark of this process, as counting begins anew with each.
+    carry a mark of this process, as counting begins anew with each.  `watched` is told when the first comes
+    and the last has left.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Events:
         self._readers: set[Reader] = set()
         self._states: States = {}
         self._timer: asyncio.TimerHandle | None = None
+        self.watched: Callable[..., None] = _nobody
 
     @property
     def latest(self) -> str:
@@ -80,6 +82,7 @@ class Events:
             return Failure(kind=FailureKind.OVERLOADED, message=message, retry_after_s=5.0, sent=False)
         if not self._readers:
             self._states = self._look_up()
+            self.watched(on=True)
         at, missed = self._place(last)
         reader = Reader(self, at, kinds=frozenset(kinds))
         states = {name: state for name, (state, _, _) in self._states.items()}
@@ -93,6 +96,8 @@ class Events:
 
     def leave(self, reader: Reader) -> None:
         """It reads no longer."""
+        if reader in self._readers and len(self._readers) == 1:
+            self.watched(on=False)
         self._readers.discard(reader)
         self.chronicle.listeners.discard(reader.news)
 
@@ -142,6 +147,10 @@ class Events:
         ]
         if turned:
             self.chronicle.write(turned)
+
+
+def _nobody(*, on: bool) -> None:
+    """Nobody wants to know whether anybody reads."""
 
 
 class Reader(Visitor):

@@ -78,12 +78,18 @@ class Switches:
     def strategize(self, route: str, who: str, *, strategy: str) -> None:
         """Choose targets by another strategy on this route; Unknown where either is."""
         config, wanted = self._house.config, strategy.replace("_", "-")
-        if (before := config.routes.get(route)) is None:
+        if route not in config.routes:
             raise _unknown("route", route, known=list(config.routes))
         if wanted not in CHOICES["strategy"]:
             raise _unknown("strategy", strategy, known=CHOICES["strategy"])
-        change(self._house, replace(config, routes={**config.routes, route: replace(before, strategy=wanted)}))
+        self.follow(route, strategy=wanted)
         self._note(Operated(self._now, who, "strategy", route, wanted))
+
+    def follow(self, route: str, *, strategy: str) -> None:
+        """Choose so on this route, as another replica was told to; a route that is not here has nothing to choose."""
+        config = self._house.config
+        if (before := config.routes.get(route)) is not None and strategy in CHOICES["strategy"]:
+            change(self._house, replace(config, routes={**config.routes, route: replace(before, strategy=strategy)}))
 
     async def check(self, name: str, who: str, *, billed: bool) -> Checked:
         """Ask a target how it is: for nothing, or (`billed`) for one word; what it says counts."""
@@ -115,10 +121,15 @@ class Switches:
         return self._house.engine.clock()
 
     def _force(self, scope: str, *, open_: bool | None) -> list[Target]:
+        touched = self.meet(scope)
+        self._fold(TargetForced(self._now, scope, open_))
+        return touched
+
+    def meet(self, scope: str) -> list[Target]:
+        """The targets that need it, which the board knows now: what it guards has its own policy, not the default."""
         touched = scopes_of(self._house.config).get(scope, [])
         for target in touched:
-            self._house.engine.board.standing(target)  # what is guarded has its own policy, and not the default one
-        self._fold(TargetForced(self._now, scope, open_))
+            self._house.engine.board.standing(target)
         return touched
 
     def _fold(self, fact: Fact) -> None:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import fields, is_dataclass
 from functools import cache
 from typing import Any
 
 import msgspec
 
-from unbroken.chronicle import Entry
+from unbroken.chronicle import Elsewhere, Entry
 from unbroken.config import Config
 from unbroken.facts import TargetForced
 from unbroken.failures import Failure
+from unbroken.records import Record
 from unbroken.status import encoded, key_source, pruned, secrets_of
 from unbroken.types import Json, Target
 
@@ -49,6 +49,8 @@ class Veil:
 
 def event_of(entry: Entry, epoch_s: float) -> Object:
     """A fact in few words: `kind`, `at` in seconds since 1970, and what is not empty of the rest."""
+    if isinstance(entry, Elsewhere):
+        return dict(entry.value)
     kind, names = _shape(_class_of(entry))
     told: Object = {"kind": kind}
     for name in names:
@@ -62,6 +64,8 @@ def event_of(entry: Entry, epoch_s: float) -> Object:
 
 def kind_of(entry: Entry) -> str:
     """What a fact is called: `attempt_started`."""
+    if isinstance(entry, Elsewhere):
+        return str(entry.value["kind"])
     return _shape(_class_of(entry))[0]
 
 
@@ -72,7 +76,7 @@ def _class_of(entry: Any) -> Any:
 @cache
 def _shape(kind: type[Any]) -> tuple[str, tuple[str, ...]]:
     name = re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()
-    return name, tuple(of.name for of in fields(kind))
+    return name, kind.__struct_fields__
 
 
 def _plain(value: Any) -> Json:
@@ -81,7 +85,9 @@ def _plain(value: Any) -> Json:
     known = _WORDS.get(type(value))
     if known is not None:
         return known(value)
-    return {of.name: _plain(getattr(value, of.name)) for of in fields(value)} if is_dataclass(value) else value
+    return (
+        {name: _plain(getattr(value, name)) for name in value.__struct_fields__} if isinstance(value, Record) else value
+    )
 
 
 def _failed(failure: Failure) -> Object:
@@ -109,7 +115,8 @@ def configured(config: Config) -> Object:
         "server": {
             "host": server.host, "port": server.port, "keys": len(server.keys), "admin_keys": len(server.admin_keys),
             "body_limit_mb": server.body_limit_mb, "response_limit_mb": server.response_limit_mb,
-            "cache_mb": server.cache_mb,
+            "cache_mb": server.cache_mb, "key_file": server.key_file or None,
+            "issued_keys": sum(entry.revoked is None for entry in server.issued),
         },
         "targets": [_target(config, target) for target in config.targets],
         "routes": {

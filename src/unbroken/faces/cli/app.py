@@ -15,13 +15,16 @@ import typer
 from unbroken.faces.cli.catalog import app as catalog
 from unbroken.faces.cli.control import breaker, targets
 from unbroken.faces.cli.imports import app as imports
+from unbroken.faces.cli.keys import app as keys
 from unbroken.faces.cli.ledger import app as ledger
+from unbroken.faces.cli.options import BenchOptions, ConfigFile, SimulateOptions, taking
 from unbroken.faces.cli.remote import AdminKey, Url
 
 __all__ = ["app", "main"]
 
 PORT = 4100
 """Where the gateway listens unless told otherwise; next to nothing else uses it."""
+PORT_MAX = 65_535
 
 app = typer.Typer(
     name="unbroken",
@@ -34,29 +37,19 @@ app = typer.Typer(
 
 app.add_typer(catalog, name="catalog")
 app.add_typer(imports, name="import")
+app.add_typer(keys, name="keys")
 app.add_typer(ledger, name="ledger")
 app.add_typer(targets, name="targets")
 app.add_typer(breaker, name="breaker")
 
-ConfigFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--config", "-c", metavar="FILE",
-        help="Targets, routes and policies in YAML. Without one: a target for each API key in the environment.",
-    ),
-]  # fmt: skip
-
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import PackageNotFoundError, version
+        from unbroken import __version__
+        from unbroken.core import flight
 
-        try:
-            typer.echo(f"unbroken {version('unbroken')}")
-        except PackageNotFoundError:  # run from a source tree
-            from unbroken import __version__
-
-            typer.echo(f"unbroken {__version__}")
+        how = "" if str(flight.__file__).endswith(".py") else ", compiled"
+        typer.echo(f"unbroken {__version__}{how}")
         raise typer.Exit
 
 
@@ -76,14 +69,20 @@ def unbroken(
 
 @app.command()
 def serve(
+    *,
     config: ConfigFile = None,
     host: Annotated[
         str | None, typer.Option(help="Where to listen; other than loopback only with a key configured.")
     ] = None,
-    port: Annotated[int | None, typer.Option(help=f"Port; 0 for any free one. [default: {PORT}]")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=PORT_MAX, help=f"Port; 0 for any free one. [default: {PORT}]")
+    ] = None,
     log_level: Annotated[str, typer.Option(help="critical, error, warning, info or debug.")] = "warning",
     log_format: Annotated[str, typer.Option(help="text, or json for a line of fields each.")] = "text",
     watch: Annotated[bool, typer.Option("--watch/--no-watch", help="Read FILE anew when it has changed.")] = True,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=256, metavar="N", help="Processes on the port. [default: 1]")
+    ] = None,
 ) -> None:
     """Serve the gateway.
 
@@ -93,18 +92,21 @@ def serve(
     """
     from unbroken.faces.cli.serve import serve as run
 
-    run(config, host=host, port=port, log_level=log_level, log_format=log_format, watch=watch)
+    run(
+        config, host=host, port=port, log_level=log_level, log_format=log_format, watch=watch, workers=workers
+    )  # fmt: skip
 
 
 @app.command()
 def demo(
+    *,
     local: Annotated[
         bool, typer.Option("--local", help="Two real llama.cpp servers; one is killed in mid-answer.")
     ] = False,
     stay: Annotated[bool, typer.Option("--stay", help="Stay up afterwards, for your own requests.")] = False,
     seed: Annotated[int, typer.Option(help="Which questions are asked.")] = 7,
     speed: Annotated[float, typer.Option(min=0.1, max=50.0, help="So many times as fast.")] = 1.0,
-    port: Annotated[int, typer.Option(help="Where the gateway listens; 0 for any free port.")] = 0,
+    port: Annotated[int, typer.Option(min=0, max=PORT_MAX, help="Where the gateway listens; 0 for any free port.")] = 0,
 ) -> None:
     """Watch requests survive: three providers break one after another.
 
@@ -134,6 +136,7 @@ def check(
 
 @app.command()
 def health(
+    *,
     config: ConfigFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, one object for each.")] = False,
     words: Annotated[bool, typer.Option("--words", help="Ask each for one word, which is billed.")] = False,
@@ -151,6 +154,7 @@ def health(
 
 @app.command()
 def status(
+    *,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Again and again, until interrupted.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, once.")] = False,
     every: Annotated[float, typer.Option(min=0.2, metavar="SECONDS", help="Between two looks.")] = 1.0,
@@ -175,6 +179,7 @@ def status(
 def strategy(
     route: Annotated[str, typer.Argument(metavar="ROUTE", help="A route's name.")],
     name: Annotated[str, typer.Argument(metavar="STRATEGY", help="best, learned, ..: see docs/strategies.md")],
+    *,
     url: Url = "",
     admin_key: AdminKey = "",
 ) -> None:
@@ -202,6 +207,7 @@ def reload(url: Url = "", admin_key: AdminKey = "") -> None:
 @app.command()
 def chat(
     message: Annotated[str | None, typer.Argument(help="What to say; without it, a conversation.")] = None,
+    *,
     model: Annotated[str, typer.Option("--model", "-m", help="A route, or provider/model.")] = "auto",
     config: ConfigFile = None,
     url: Annotated[str, typer.Option(metavar="URL", help="Ask a gateway that runs, in place of FILE.")] = "",
@@ -224,6 +230,7 @@ def chat(
 @app.command()
 def explain(
     request: Annotated[str, typer.Argument(metavar="REQUEST", help="Its id, as in the header x-unbroken-request-id.")],
+    *,
     config: ConfigFile = None,
     ledger: Annotated[str, typer.Option("--ledger", metavar="URL", help="A ledger's file or its PostgreSQL.")] = "",
     json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
@@ -256,6 +263,7 @@ Out = Annotated[
 @generate.command("image")
 def generate_image(
     prompt: Prompt,
+    *,
     model: RouteName = "auto",
     size: Annotated[str, typer.Option(metavar="WIDTHxHEIGHT", help="In pixels, such as 1024x1024.")] = "",
     n: Annotated[int, typer.Option("--n", min=1, max=10, help="How many pictures.")] = 1,
@@ -277,6 +285,7 @@ def generate_image(
 @generate.command("video")
 def generate_video(
     prompt: Prompt,
+    *,
     model: RouteName = "auto",
     seconds: Annotated[float | None, typer.Option(min=1.0, max=600.0, help="How long it should be.")] = None,
     size: Annotated[str, typer.Option(metavar="WIDTHxHEIGHT", help="In pixels, such as 1280x720.")] = "",
@@ -296,40 +305,8 @@ def generate_video(
 
 
 @app.command()
-def simulate(  # noqa: PLR0913 - Typer takes a command's options from its parameters
-    config: Annotated[
-        Path | None,
-        typer.Option("--config", "-c", metavar="FILE", help="Your configuration; without one, four made-up providers."),
-    ] = None,
-    route: Annotated[str, typer.Option(metavar="NAME", help="Which of its routes; the first unless given.")] = "",
-    scenario: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="YAML: how providers answer, what befalls them, the traffic.")
-    ] = None,
-    trace: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Who asks when: CSV with arrival_s,input_tokens,output_tokens, or rates."),
-    ] = None,
-    incidents: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Outages from a status page: CSV, see docs/simulation.md.")
-    ] = None,
-    outage: Annotated[
-        list[str] | None,
-        typer.Option("--outage", "-o", metavar="NAME[:TARGET][@START_S]",
-                     help="A bad day, such as brown-out, flapping or all-down; several times for several; `all`."),
-    ] = None,
-    strategies: Annotated[str, typer.Option("--strategies", metavar="A,B", help="Only these; all unless given.")] = "",
-    requests: Annotated[
-        int | None, typer.Option(min=1, help="How many. [default: all of the trace, or 10,000]")
-    ] = None,
-    rate: Annotated[float, typer.Option(min=0.001, help="The trace, so many times as dense.")] = 1.0,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same digest.")] = 1,
-    baselines: Annotated[bool, typer.Option(help="Also play what simple routers do.")] = True,
-    csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="The numbers, a row each.")] = None,
-    json: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="The numbers, and more.")] = None,
-    picture: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A picture: .svg, .png, or .html for a page that holds all.")
-    ] = None,
-) -> None:  # fmt: skip
+@taking(SimulateOptions)
+def simulate(asked: SimulateOptions) -> None:
     """Live through an outage before it comes: every strategy through the same day, side by side.
 
     A bad day for the first provider: `unbroken simulate --outage brown-out`
@@ -338,20 +315,15 @@ def simulate(  # noqa: PLR0913 - Typer takes a command's options from its parame
 
     Your own configuration and traffic: `unbroken simulate -c unbroken.yaml --trace yesterday.csv --outage all-down@600`
     """
-    from unbroken.faces.cli.simulate import Asked
     from unbroken.faces.cli.simulate import simulate as run
 
-    asked = Asked(
-        config=config, route=route, scenario=scenario, trace=trace, incidents=incidents, outages=tuple(outage or ()),
-        strategies=strategies, requests=requests or 0, rate=rate, seed=seed, baselines=baselines,
-        csv=csv, json=json, picture=picture,
-    )  # fmt: skip
     raise typer.Exit(run(asked))
 
 
 @app.command()
 def replay(
     ledger: Annotated[Path, typer.Argument(metavar="LEDGER", help="What happened: CSV, see docs/simulation.md.")],
+    *,
     config: Annotated[
         Path | None, typer.Option("--config", "-c", metavar="FILE", help="The configuration to try out.")
     ] = None,
@@ -374,52 +346,16 @@ def replay(
 
 
 @app.command()
-def bench(  # noqa: PLR0913 - Typer takes a command's options from its parameters
-    provider: Annotated[
-        list[str], typer.Option("--provider", "-p", metavar="NAME", help="`provider/model`, a provider, or a route.")
-    ],
-    prompts: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A prompt a line, JSONL, or a folder; else a few of our own.")
-    ] = None,
-    config: ConfigFile = None,
-    task: Annotated[str, typer.Option(help="chat, embedding or image.")] = "chat",
-    rounds: Annotated[
-        int | None, typer.Option(min=1, help="How often each prompt is asked. [default: 5; 1 for images]")
-    ] = None,
-    warm_up: Annotated[int, typer.Option(min=0, help="Requests of each that do not count.")] = 1,
-    concurrency: Annotated[
-        int,
-        typer.Option(min=0, max=1000, show_default=False, help="Requests under way at a time: 1, or 64 with --rate."),
-    ] = 0,
-    rate: Annotated[float | None, typer.Option(min=0.001, help="At most so many requests begin in a second.")] = None,
-    max_tokens: Annotated[int, typer.Option(min=1, help="Of an answer.")] = 256,
-    timeout_s: Annotated[float, typer.Option(min=0.1, help="For a whole answer.")] = 120.0,
-    stop_at_usd: Annotated[float | None, typer.Option(min=0.0, help="Stop before more than this is spent.")] = None,
-    seed: Annotated[int, typer.Option(help="The same seed asks in the same order.")] = 1,
-    picture: Annotated[Path | None, typer.Option(metavar="FILE", help="A picture: .svg, .png, or .html.")] = None,
-    csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Every request, a row each.")] = None,
-    json: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="All numbers.")] = None,
-    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="A page that holds all of it.")] = None,
-) -> None:
+@taking(BenchOptions)
+def bench(asked: BenchOptions) -> None:
     """Compare providers on the same prompts: speed, success and cost, and how sure that is.
 
     Two of them, for at most a dollar: `unbroken bench -p groq -p openai/gpt-5.6-luna --stop-at-usd 1`
 
     Your own prompts, as a page: `unbroken bench -p north -p south --prompts prompts.txt --html bench.html`
     """
-    from unbroken.bench import Settings
-    from unbroken.faces.cli.bench import Asked, rounds_of, task_of
     from unbroken.faces.cli.bench import bench as run
 
-    kind = task_of(task)
-    settings = Settings(
-        task=kind, rounds=rounds or rounds_of(kind), warm_up=warm_up, concurrency=concurrency, rate=rate,
-        max_tokens=max_tokens, timeout_s=timeout_s, stop_at_usd=stop_at_usd, seed=seed,
-    )  # fmt: skip
-    asked = Asked(
-        providers=tuple(provider), settings=settings, prompts=prompts, config=config,
-        csv=csv, json=json, html=html, picture=picture,
-    )  # fmt: skip
     raise typer.Exit(run(asked))
 
 

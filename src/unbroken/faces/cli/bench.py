@@ -10,8 +10,6 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group, RenderableType
@@ -23,7 +21,7 @@ from unbroken.bench.contestants import Contestant, ContestantError, contestants
 from unbroken.bench.course import Course, Settings
 from unbroken.bench.files import write_csv, write_json
 from unbroken.bench.page import write_page
-from unbroken.bench.pictures import draw, missing
+from unbroken.bench.pictures import draw
 from unbroken.bench.prompts import Prompt, PromptError, built_in, read_prompts
 from unbroken.bench.samples import Sample
 from unbroken.bench.summary import Result, result_of
@@ -31,51 +29,27 @@ from unbroken.bench.tables import Table as Tabled
 from unbroken.bench.tables import tables
 from unbroken.bench.verdict import usd, verdict
 from unbroken.faces.cli.ending import fail
+from unbroken.faces.cli.files import check_outputs, written
+from unbroken.faces.cli.options import BenchOptions
 from unbroken.types import Task
 
-__all__ = ["Asked", "bench", "report", "rounds_of", "task_of"]
+__all__ = ["bench", "report"]
 
-PICTURES = (".svg", ".png", ".html")
 ROUNDS = {Task.CHAT: 5, Task.EMBEDDING: 5, Task.IMAGE: 1}
 """Where nobody says how many: a picture costs as much as a long conversation."""
 INTERRUPTED = 130
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """What was asked for on the command line."""
-
-    providers: tuple[str, ...]
-    settings: Settings
-    prompts: Path | None = None
-    config: Path | None = None
-    csv: Path | None = None
-    json: Path | None = None
-    html: Path | None = None
-    picture: Path | None = None
-
-
-def task_of(name: str) -> Task:
-    """The kind of work that is compared, by its name."""
-    if name not in ROUNDS:
-        fail(f"--task {name}: expected {', '.join(ROUNDS)}", code=2)
-    return Task(name)
-
-
-def rounds_of(task: Task) -> int:
-    """How often each prompt is asked where nobody says it."""
-    return ROUNDS[task]
-
-
-def bench(asked: Asked, *, console: Console | None = None) -> int:
+def bench(asked: BenchOptions, *, console: Console | None = None) -> int:
     """Compare, print, write.
 
     The exit code: 0, 1 where nobody answered anything, 2 where something was asked for wrongly, 130 where it
     was interrupted.
     """
     console = console or Console()
-    _check_files(asked)
-    course = Course(_entered(asked), _prompts(asked), settings=asked.settings)
+    settings = _settings(asked)
+    check_outputs(asked.csv, asked.json, asked.html, picture=asked.picture)
+    course = Course(_entered(asked, settings), _prompts(asked, settings.task), settings=settings)
     interrupted = False
     with _watched(course) as told, _quiet():
         try:
@@ -94,12 +68,23 @@ def bench(asked: Asked, *, console: Console | None = None) -> int:
 # ------------------------------------------------------------- what is compared
 
 
-def _entered(asked: Asked) -> list[Contestant]:
+def _settings(asked: BenchOptions) -> Settings:
+    if asked.task not in ROUNDS:
+        fail(f"--task {asked.task}: expected {', '.join(ROUNDS)}", code=2)
+    task = Task(asked.task)
+    return Settings(
+        task=task, rounds=asked.rounds or ROUNDS[task], warm_up=asked.warm_up, concurrency=asked.concurrency,
+        rate=asked.rate, max_tokens=asked.max_tokens, timeout_s=asked.timeout_s, stop_at_usd=asked.stop_at_usd,
+        seed=asked.seed,
+    )  # fmt: skip
+
+
+def _entered(asked: BenchOptions, settings: Settings) -> list[Contestant]:
     from unbroken.faces.cli.serve import configured
 
-    config, settings = configured(asked.config), asked.settings
+    config = configured(asked.config)
     try:
-        found = contestants(config, asked.providers, task=settings.task, timeout_s=settings.timeout_s)
+        found = contestants(config, asked.provider, task=settings.task, timeout_s=settings.timeout_s)
     except ContestantError as error:
         fail(f"--provider: {error}", code=2)
     unpriced = next((target for contestant in found if (target := contestant.unpriced) is not None), None)
@@ -112,24 +97,11 @@ def _entered(asked: Asked) -> list[Contestant]:
     return found
 
 
-def _prompts(asked: Asked) -> list[Prompt]:
-    task = asked.settings.task
+def _prompts(asked: BenchOptions, task: Task) -> list[Prompt]:
     try:
         return built_in(task) if asked.prompts is None else read_prompts(asked.prompts, task)
     except PromptError as error:
         fail(f"--prompts: {error}", code=2)
-
-
-def _check_files(asked: Asked) -> None:
-    """Before anything is spent: a run of minutes should not end with this."""
-    picture = asked.picture
-    if picture is not None and picture.suffix not in PICTURES:
-        fail(f"--picture: a picture ends in {', '.join(PICTURES)}, not in {picture.suffix or 'nothing'}", code=2)
-    if picture is not None and missing():
-        fail("--picture needs matplotlib: pip install 'unbroken[pictures]'", code=2)
-    for path in (asked.csv, asked.json, asked.html, picture):
-        if path is not None and not path.parent.is_dir():
-            fail(f"{path}: there is no folder {path.parent}", code=2)
 
 
 # ------------------------------------------------------------- while it runs
@@ -192,11 +164,11 @@ def _shown(table: Tabled) -> Table:
     return found
 
 
-def _write(asked: Asked, result: Result) -> None:
+def _write(asked: BenchOptions, result: Result) -> None:
     picture, pages = asked.picture, {asked.html} - {None}
     if picture is not None and picture.suffix == ".html":
         picture, pages = None, pages | {picture}
-    try:
+    with written():
         if asked.csv is not None:
             write_csv(result, asked.csv)
         if asked.json is not None:
@@ -205,5 +177,3 @@ def _write(asked: Asked, result: Result) -> None:
             draw(result, picture)
         for path in filter(None, pages):
             write_page(result, path)
-    except OSError as error:
-        fail(f"{error.filename} cannot be written: {error.strerror or error}")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from unbroken.faces.cli.files import unreadable
 from unbroken.price import Price, Rates
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ app = typer.Typer(no_args_is_help=True, help="What is known of models and prices
 @app.command("update")
 def _update(
     source: Annotated[str, typer.Argument(metavar="FILE-or-URL", help="LiteLLM's, models.dev's or our own list.")],
+    *,
     to: Annotated[Path | None, typer.Option(metavar="FILE", help="Where to keep it, in place of your own.")] = None,
     date: Annotated[str, typer.Option(metavar="YYYY-MM-DD", help="When it was true: the file's date, or today.")] = "",
 ) -> None:
@@ -85,7 +87,7 @@ def update(
     try:
         path, old, new = _renewed(source, to=to, date=date, environ=environ)
     except (CatalogError, OSError, ValueError) as error:
-        console.print(f"[bold red]error[/] nothing was changed: {_escaped(str(error))}", soft_wrap=True)
+        console.print(f"[bold red]error[/] nothing was changed: {_escaped(unreadable(error))}", soft_wrap=True)
         return 1
     console.print(f"{path}: {_summary(old, new)}", soft_wrap=True, highlight=False, markup=False)
     _print_changes(old, new, console=console)
@@ -184,9 +186,8 @@ def _put(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         Path(name).chmod(0o644)
         Path(name).replace(path)
-    except BaseException:
+    finally:
         Path(name).unlink(missing_ok=True)
-        raise
 
 
 def _summary(old: Catalog, new: Catalog) -> str:

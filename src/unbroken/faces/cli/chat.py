@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncIterator, MutableMapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,7 +17,10 @@ from unbroken.faces.cli.ending import fail
 
 __all__ = ["chat", "chat_url", "in_process", "told"]
 
-_PATH = "/v1/chat/completions"
+_SCOPE = {
+    "type": "http", "method": "POST", "path": "/v1/chat/completions", "query_string": b"", "headers": (),
+}  # fmt: skip
+"""What is asked of a gateway in this process, as ASGI puts it."""
 
 
 def chat(
@@ -52,7 +56,7 @@ def _loaded(path: Path | None) -> Config:
     config = configured(path)
     if not config.routes:
         fail("there is no target: set a provider's key (OPENAI_API_KEY, ...) or give --config", code=2)
-    return config
+    return replace(config, server=replace(config.server, keys=(), key_file=""))  # who has the file needs no key
 
 
 def _begin(system: str) -> list[dict[str, str]]:
@@ -130,7 +134,7 @@ def in_process(gateway: App) -> Exchange:
         async def receive() -> MutableMapping[str, Any]:
             return next(asked, None) or await asyncio.get_running_loop().create_future()
 
-        answering = asyncio.create_task(gateway(_scope(gateway), receive, said.put))
+        answering = asyncio.create_task(gateway(dict(_SCOPE), receive, said.put))
         answering.add_done_callback(lambda _: said.put_nowait({"type": "http.response.body"}))
         more = True
         try:
@@ -146,9 +150,3 @@ def in_process(gateway: App) -> Exchange:
             answering.cancel()
 
     return exchange
-
-
-def _scope(gateway: App) -> dict[str, Any]:
-    keys = gateway.gateway.config.server.keys
-    headers = [(b"authorization", f"Bearer {keys[0]}".encode())] if keys else []
-    return {"type": "http", "method": "POST", "path": _PATH, "query_string": b"", "headers": headers}

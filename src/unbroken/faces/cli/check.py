@@ -54,7 +54,8 @@ def check(file: Path | None, *, environ: Mapping[str, str] | None = None, consol
 def report(config: Config) -> RenderableType:
     """Everything: where it listens, the targets, the routes, and what is probably not meant."""
     server = config.server
-    guard = f"{_count(len(server.keys), 'key')}" if server.keys else "no key, since only this machine can reach it"
+    known = len(server.keys) + sum(entry.revoked is None for entry in server.issued)
+    guard = _count(known, "key") if server.guarded else "no key, since only this machine can reach it"
     head = Text.assemble((config.source, "bold"), f": listens on {server.host}:{server.port}, {guard}")
     warnings = [Text.assemble(("warning ", "yellow"), warning) for warning in config.warnings]
     last = Text.assemble(

@@ -34,7 +34,7 @@ Scope = Annotated[
 
 
 @targets.command()
-def disable(target: TargetName, url: Url = "", admin_key: AdminKey = "") -> None:
+def disable(target: TargetName, *, url: Url = "", admin_key: AdminKey = "") -> None:
     """Send a target nothing any more; what it is answering goes on to its end.
 
     It stays so through reloads, until it is enabled or the gateway restarts: `unbroken targets disable openai/gpt-x`
@@ -43,7 +43,7 @@ def disable(target: TargetName, url: Url = "", admin_key: AdminKey = "") -> None
 
 
 @targets.command()
-def enable(target: TargetName, url: Url = "", admin_key: AdminKey = "") -> None:
+def enable(target: TargetName, *, url: Url = "", admin_key: AdminKey = "") -> None:
     """Send a target requests again.
 
     `unbroken targets enable openai/gpt-x`
@@ -54,6 +54,7 @@ def enable(target: TargetName, url: Url = "", admin_key: AdminKey = "") -> None:
 @targets.command()
 def check(
     target: TargetName,
+    *,
     word: Annotated[bool, typer.Option("--word", help="Ask for one word, which is billed.")] = False,
     url: Url = "",
     admin_key: AdminKey = "",
@@ -69,7 +70,7 @@ def check(
 
 
 @breaker.command("open")
-def open_(scope: Scope, url: Url = "", admin_key: AdminKey = "") -> None:
+def open_(scope: Scope, *, url: Url = "", admin_key: AdminKey = "") -> None:
     """Hold it open: nothing goes there, not even as a last resort.
 
     A whole provider: `unbroken breaker open openai`
@@ -78,7 +79,7 @@ def open_(scope: Scope, url: Url = "", admin_key: AdminKey = "") -> None:
 
 
 @breaker.command()
-def close(scope: Scope, url: Url = "", admin_key: AdminKey = "") -> None:
+def close(scope: Scope, *, url: Url = "", admin_key: AdminKey = "") -> None:
     """Hold it closed: requests go there whatever fails.
 
     `unbroken breaker close openai/gpt-x`
@@ -87,7 +88,7 @@ def close(scope: Scope, url: Url = "", admin_key: AdminKey = "") -> None:
 
 
 @breaker.command()
-def release(scope: Scope, url: Url = "", admin_key: AdminKey = "") -> None:
+def release(scope: Scope, *, url: Url = "", admin_key: AdminKey = "") -> None:
     """Let it decide by itself again.
 
     `unbroken breaker release openai`

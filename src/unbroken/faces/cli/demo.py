@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-import tempfile
 from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from unbroken.assemble import engine
-from unbroken.config import Config, Server, load
+from unbroken.config import Config, Server
 from unbroken.core.breaker import State
 from unbroken.engine import Engine
 from unbroken.faces.cli.ending import fail
@@ -87,17 +85,16 @@ def configuration(cast: dict[str, tuple[str, str, bool]], *, patience: tuple[flo
 
     `patience`: seconds to the first word, and between two words.
     """
-    lines = ["providers:"]
-    for name, (base_url, _, prefix) in cast.items():
-        lines += [f"  {name}:", f"    base_url: {base_url}", f"    prefix: {'assistant' if prefix else 'none'}"]
-    lines += ["routes:", "  auto:", "    targets:"]
-    lines += [f"      - {name}/{model}" for name, (_, model, _) in cast.items()]
     first_s, gap_s = patience
-    lines += ["    policy:", "      deadlines:", f"        first_content_s: {first_s:g}", f"        gap_s: {gap_s:g}"]
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "demo.yaml"
-        file.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        return load(file, {})
+    providers = {
+        name: {"base_url": base_url, "prefix": "assistant" if prefix else "none"}
+        for name, (base_url, _, prefix) in cast.items()
+    }
+    auto = {
+        "targets": [f"{name}/{model}" for name, (_, model, _) in cast.items()],
+        "policy": {"deadlines": {"first_content_s": first_s, "gap_s": gap_s}},
+    }
+    return Config.from_values({"providers": providers, "routes": {"auto": auto}}, {})
 
 
 @contextlib.asynccontextmanager

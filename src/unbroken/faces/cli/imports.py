@@ -42,6 +42,7 @@ Force = Annotated[bool, typer.Option("--force", help="Overwrite files that are t
 @app.command()
 def litellm(
     file: Source,
+    *,
     output: Output = None,
     report: ReportFile = None,
     force: Force = False,
@@ -67,6 +68,7 @@ def litellm(
 @app.command()
 def portkey(
     file: Source,
+    *,
     output: Output = None,
     report: ReportFile = None,
     force: Force = False,

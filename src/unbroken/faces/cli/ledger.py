@@ -14,7 +14,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,6 +23,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any
 import typer
 
 from unbroken.faces.cli.ending import fail
+from unbroken.faces.cli.files import check_outputs, written
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -53,6 +54,7 @@ Until = Annotated[str, typer.Option(metavar="TIME", help="Until then, written in
 
 @app.command("summary")
 def summary(
+    *,
     since: Since = "", until: Until = "", config: ConfigFile = None, ledger: Place = "",
     json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:  # fmt: skip
@@ -80,6 +82,7 @@ def summary(
 
 @app.command("export")
 def export(
+    *,
     format: Annotated[str, typer.Option(help="csv or parquet.")] = "csv",  # noqa: A002 - that is what it is called
     out: Annotated[str, typer.Option("--out", "-o", metavar="FILE", help="Where it goes; `-` for stdout.")] = "-",
     since: Since = "",
@@ -101,9 +104,10 @@ def export(
         fail(f"--format {format}: one of csv, parquet", code=2)
     if format == "parquet" and find_spec("pyarrow") is None:
         fail("Parquet needs pyarrow: pip install 'unbroken[parquet]'")
+    check_outputs(Path(out))
     columns = exports.REQUEST_COLUMNS if requests else exports.ATTEMPT_COLUMNS
     span = (_moment(since), _moment(until))
-    with opened(ledger, config) as store:
+    with opened(ledger, config) as store, written():
         rows = (exports.request_rows if requests else exports.attempt_rows)(store, span)
         if format == "csv":
             with _text_file(out) as text:
@@ -116,6 +120,7 @@ def export(
 
 @app.command("prune")
 def prune(
+    *,
     before: Annotated[str, typer.Option(metavar="TIME", help="Forget what is older: 2026-11-21, or 30d.")],
     config: ConfigFile = None,
     ledger: Place = "",
@@ -152,10 +157,9 @@ def opened(url: str, config: Path | None) -> Iterator[Store]:
     if place.startswith("sqlite") and not Path(place.removeprefix("sqlite:///")).exists():
         fail(f"there is no ledger at {shown(place)} yet; `unbroken serve` keeps one")
     try:
-        store = Store(place)
-        store.migrate()
-        yield store
-        store.close()
+        with closing(Store(place)) as store:
+            store.migrate()
+            yield store
     except (DatabaseError, ImportError) as error:
         why = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
         fail(f"the ledger at {shown(place)} cannot be read: {why}")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
-from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,17 +20,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["draw", "missing"]
+__all__ = ["draw"]
 
 INCHES = (13.0, 10.0)
 COLOURS = ("#1b6ca8", "#d1495b", "#2e9e6b", "#e0a030", "#7a5aa6", "#3aa6a6", "#9c6b3f", "#c76fa8", "#5c6670", "#8fb339")
 DASHES = ("-", "--", ":")
 """Colours come again with another dash: a picture in grey can be read as well."""
-
-
-def missing() -> bool:
-    """Whether what draws is not installed."""
-    return find_spec("matplotlib") is None
 
 
 def draw(comparison: Comparison, path: Path) -> None:

@@ -18,6 +18,7 @@ from unbroken.config import ConfigError, load
 from unbroken.core.strategies import STRATEGIES
 from unbroken.faces.cli.check import problems_text
 from unbroken.faces.cli.ending import fail
+from unbroken.faces.cli.files import check_outputs, unreadable, written
 from unbroken.faces.cli.simulate import in_a_hurry, lines_of
 from unbroken.sim.ledger import PastRequest, read_ledger
 from unbroken.sim.replay import Changes, Side, replayed
@@ -35,6 +36,7 @@ def replay(
 ) -> int:  # fmt: skip
     """Play the ledger's requests by the configuration's routes and say what changed; the exit code."""
     console = console or Console()
+    check_outputs(json_out)
     try:
         found = load(config, os.environ)
         with lines_of(ledger) as lines:
@@ -43,7 +45,7 @@ def replay(
         console.print(problems_text(error.problems), soft_wrap=True)
         return 1
     except (TraceError, OSError, UnicodeDecodeError, EOFError) as error:
-        fail(str(error))
+        fail(unreadable(error))
     if strategy and strategy not in STRATEGIES:
         fail(f"there is no strategy {strategy!r}; there are {', '.join(STRATEGIES)}", code=2)
     routes = {
@@ -58,7 +60,8 @@ def replay(
         changes = replayed(rows, {usual.name: usual} if route else routes, usual=usual, seed=seed)
     console.print(report(changes, usual=usual.name))
     if json_out is not None:
-        json_out.write_text(json.dumps(_document(changes), indent=2) + "\n", encoding="utf-8")
+        with written():
+            json_out.write_text(json.dumps(_document(changes), indent=2) + "\n", encoding="utf-8")
     return 0
 
 

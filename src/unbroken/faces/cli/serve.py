@@ -12,14 +12,20 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from unbroken import __version__
 from unbroken.config import Config, ConfigError, Problem, Server, find, load
 from unbroken.faces.cli.ending import fail
 from unbroken.faces.cli.ledger import ledger_line, ledger_problem, with_ledger
+from unbroken.faces.cli.workers import RETIRE, Crew, Post
 from unbroken.policy import Route
+from unbroken.replicas.line import Line
+
+if TYPE_CHECKING:
+    from unbroken.faces.server import Server as HttpServer
 
 __all__ = ["announcement", "configured", "listen", "loop_factory", "serve"]
 
@@ -28,8 +34,8 @@ BACKLOG = 2048
 """Connections that wait to be taken."""
 TARGETS_SHOWN = 6
 """Of a route, in the announcement."""
-GRACE_S = 30.0
-"""How long answers under way may take when the gateway is told to stop."""
+IDLE_S = 5.0
+"""How long a caller's idle connection is kept that leads to a worker whose place another one has taken."""
 GC_YOUNG = 10_000
 """Objects between two rounds of the garbage collector; requests leave no cycles, so there is little to find."""
 LOG_FORMATS = ("text", "json")
@@ -38,12 +44,13 @@ LOG_LEVELS = ("critical", "error", "warning", "info", "debug")
 
 def serve(
     path: Path | None, *, host: str | None, port: int | None, log_level: str, log_format: str = "text",
-    watch: bool = True,
+    watch: bool = True, workers: int | None = None,
 ) -> None:  # fmt: skip
     """Serve until told to stop.  Ends with code 2 for a wrong configuration, 1 where it cannot listen.
 
     The file is read anew on SIGHUP and, unless `watch` is off, when it has changed.
     """
+    post = Post.taken(os.environ)
     if log_level not in LOG_LEVELS:
         fail(f"--log-level {log_level}: one of {', '.join(LOG_LEVELS)}", code=2)
     if log_format not in LOG_FORMATS:
@@ -54,9 +61,32 @@ def serve(
     except ConfigError as error:
         fail(str(error), code=2)
     _log_as(log_format, log_level)
-    listening = listen(config.server)
+    number = config.server.workers if workers is None else workers
+    if number > 1 and post is None:
+        if sys.platform == "win32":
+            fail("several workers share a socket that they inherit, which Windows does not let them", code=2)
+        listening = listen(config.server)
+        crew = Crew(number, listening, command=_again(source, log_level=log_level, log_format=log_format, watch=watch))
+        code = asyncio.run(crew.run(lambda: _announce(config, listening, more=f"  workers: {number}")))
+        if code:
+            raise SystemExit(code)
+        return
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        runner.run(_serve(config, listening, source=source, watch=watch))
+        runner.run(_serve(config, post, source=source, watch=watch))
+
+
+def _again(source: _Source, *, log_level: str, log_format: str, watch: bool) -> list[str]:
+    """The command of a worker, which does the same with a socket that it inherits."""
+    said = {"--config": source.file, "--host": source.host, "--port": source.port}
+    given = [word for name, value in said.items() if value is not None for word in (name, str(value))]
+    more = ["--log-level", log_level, "--log-format", log_format, "--watch" if watch else "--no-watch"]
+    return [sys.executable, "-m", "unbroken", "serve", *given, *more]
+
+
+def store_problem(config: Config) -> str:
+    """Why a gateway cannot reach the store that is configured; empty where it can."""
+    missing = config.store is not None and find_spec("redis") is None
+    return "`store` needs redis-py, which is not installed: pip install 'unbroken[redis]'" if missing else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,30 +102,42 @@ class _Source:
         config = load(self.file, os.environ)
         config = replace(config, server=_overruled(config.server, host=self.host, port=self.port))
         config = with_ledger(config, os.environ)
-        if problem := config.server.problem() or ledger_problem(config, os.environ):
+        if problem := config.server.problem() or ledger_problem(config, os.environ) or store_problem(config):
             raise ConfigError([Problem(file="", line=0, key="", message=problem)])
         return config
 
 
-async def _serve(config: Config, listening: socket.socket, *, source: _Source, watch: bool) -> None:
-    """Until SIGINT or SIGTERM; answers under way may finish, unless a second signal comes."""
+async def _serve(config: Config, post: Post | None, *, source: _Source, watch: bool) -> None:
+    """Until told to stop; answers under way may finish, unless a second signal comes."""
+    listening = listen(config.server) if post is None else post.listening
     from unbroken.assemble import engine  # after the socket, so that callers wait meanwhile and are not refused
     from unbroken.faces.gateway import Gateway
     from unbroken.faces.server import Server as HttpServer
     from unbroken.reload import Reloader
 
-    gateway = Gateway(config, engine(config))
+    signals = _Signals()
+    line = Line(post.line, ended=signals.orphaned) if post is not None else None
+    gateway = Gateway(config, engine(config, siblings=line))
     gateway.admin.reloader = reloader = Reloader(gateway, source.read, file=source.file)
     server = HttpServer(gateway)
-    signals = _Signals()
     signals.on_hangup(lambda: reloader.soon("SIGHUP"))
     await server.start(listening)
     if watch:
         reloader.watch()
     _settle()
-    print(announcement(config, listening), file=sys.stderr, flush=True)
-    await signals.next()
-    stopping = asyncio.create_task(server.stop(GRACE_S))
+    if line is None:
+        _announce(config, listening)
+    else:
+        line.ready()
+    await _stop(server, signals, settings=config.server)
+
+
+async def _stop(server: HttpServer, signals: _Signals, *, settings: Server) -> None:
+    """Wait for the signal to stop, and go as it says; with the next one at once."""
+    number = await signals.next()
+    retired = number == RETIRE
+    drain_s = IDLE_S if retired else settings.drain_s if number == signal.SIGTERM else 0.0
+    stopping = asyncio.create_task(server.stop(settings.grace_s, drain_s=drain_s, taking=not retired))
     impatience = asyncio.create_task(signals.next())
     await asyncio.wait({stopping, impatience}, return_when=asyncio.FIRST_COMPLETED)
     impatience.cancel()
@@ -103,6 +145,10 @@ async def _serve(config: Config, listening: socket.socket, *, source: _Source, w
         stopping.cancel()
         await asyncio.gather(stopping, return_exceptions=True)
         await server.stop(0.0)
+
+
+def _announce(config: Config, listening: socket.socket, *, more: str = "") -> None:
+    print("\n".join(filter(None, (announcement(config, listening), more))), file=sys.stderr, flush=True)
 
 
 def _log_as(log_format: str, log_level: str) -> None:
@@ -127,7 +173,7 @@ class _Signals:
 
     def __init__(self) -> None:
         self._queue: asyncio.Queue[int] = asyncio.Queue()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, RETIRE):
             with contextlib.suppress(NotImplementedError):
                 asyncio.get_running_loop().add_signal_handler(number, self._queue.put_nowait, number)
 
@@ -146,6 +192,10 @@ class _Signals:
 
         with contextlib.suppress(NotImplementedError):
             asyncio.get_running_loop().add_signal_handler(number, heard)
+
+    def orphaned(self) -> None:
+        """Whoever would tell us is gone."""
+        self._queue.put_nowait(RETIRE)
 
     async def next(self) -> int:
         """The next one."""
@@ -203,17 +253,18 @@ def _lines(config: Config, url: str) -> Iterator[str]:
     for warning in config.warnings:
         yield f"  note: {warning}"
     yield f"  ledger: {ledger_line(config, os.environ)}"
-    key = "one of server.keys" if config.server.keys else "any"
+    key = "a key of the gateway" if config.server.guarded else "any"
     yield f"  {_admin_line(config, url)}"
     yield f"  clients: OPENAI_BASE_URL={url} OPENAI_API_KEY=<{key}>, model: {', '.join(config.routes) or 'none yet'}"
 
 
 def _admin_line(config: Config, url: str) -> str:
-    """Whether operators are let in, and how to have them."""
+    """Where operators look, or how to let them in."""
     if not config.server.admin_keys:
         return "admin: off; UNBROKEN_ADMIN_KEY=<a key of your own> or server.admin_keys switches `unbroken status` on"
-    at = f" --url {url.removesuffix('/v1')}" if config.server.port != DEFAULT_PORT else ""
-    return f"admin: unbroken status{at} --admin-key <one of server.admin_keys>"
+    root = url.removesuffix("/v1")
+    at = f" --url {root}" if config.server.port != DEFAULT_PORT else ""
+    return f"admin: {root}/dashboard, or: unbroken status{at} --admin-key <one of server.admin_keys>"
 
 
 def _targets(route: Route) -> str:

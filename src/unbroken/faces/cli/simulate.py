@@ -13,7 +13,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from io import TextIOWrapper
 from pathlib import Path
 from random import Random
@@ -29,7 +29,9 @@ from rich.text import Text
 from unbroken.config import Config, ConfigError, load
 from unbroken.faces.cli.check import problems_text
 from unbroken.faces.cli.ending import fail
-from unbroken.faces.cli.pictures import draw, missing
+from unbroken.faces.cli.files import check_outputs, unreadable, written
+from unbroken.faces.cli.options import SimulateOptions
+from unbroken.faces.cli.pictures import draw
 from unbroken.faces.cli.scenario import read_scenario
 from unbroken.policy import Route
 from unbroken.sim.contest import Comparison, Contestant, by_strategy, compare, contestants
@@ -40,37 +42,18 @@ from unbroken.sim.scenario import Scenario, scene_of
 from unbroken.sim.suppliers import Weights
 from unbroken.sim.traces import Trace, TraceError, read_trace
 
-__all__ = ["Asked", "configured", "in_a_hurry", "lines_of", "report", "simulate", "watched"]
+__all__ = ["configured", "in_a_hurry", "lines_of", "report", "simulate", "watched"]
 
 REQUESTS = 10_000
 """Played where nobody says how many and no trace has its own number."""
-PICTURES = (".svg", ".png", ".html")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """What was asked for on the command line."""
-
-    config: Path | None = None
-    route: str = ""
-    scenario: Path | None = None
-    trace: Path | None = None
-    incidents: Path | None = None
-    outages: tuple[str, ...] = ()
-    strategies: str = ""
-    requests: int = 0
-    rate: float = 1.0
-    seed: int = 1
-    baselines: bool = True
-    csv: Path | None = None
-    json: Path | None = None
-    picture: Path | None = None
-
-
-def simulate(asked: Asked, *, console: Console | None = None) -> int:
+def simulate(asked: SimulateOptions, *, console: Console | None = None) -> int:
     """Play, print, write; the exit code: 0, 1 where a file is wrong, 2 where a name is."""
     console = console or Console()
-    _check_picture(asked.picture)
+    check_outputs(asked.csv, asked.json, picture=asked.picture)
+    if asked.route and asked.config is None:
+        fail("--route: whose? give its configuration with --config", code=2)
     try:
         scenario = read_scenario(asked.scenario) if asked.scenario else Scenario()
         route = configured(asked.config, asked.route) if asked.config else None
@@ -80,8 +63,8 @@ def simulate(asked: Asked, *, console: Console | None = None) -> int:
         console.print(problems_text(error.problems), soft_wrap=True)
         return 1
     except (TraceError, OSError, UnicodeDecodeError, EOFError) as error:
-        fail(str(error))
-    scenario = replace(scenario, days=(*scenario.days, *asked.outages))
+        fail(unreadable(error))
+    scenario = replace(scenario, days=(*scenario.days, *(asked.outage or ())))
     requests = asked.requests or (0 if trace is not None else REQUESTS)
     try:
         scene = scene_of(scenario, route, trace=trace, requests=requests, seed=asked.seed, incidents=incidents)
@@ -110,7 +93,7 @@ def configured(path: Path | None, name: str) -> Route:
     return found
 
 
-def _trace(asked: Asked, scenario: Scenario) -> Trace | None:
+def _trace(asked: SimulateOptions, scenario: Scenario) -> Trace | None:
     if asked.trace is None:
         return None
     chance = Random(f"{asked.seed}/trace")
@@ -135,7 +118,7 @@ def lines_of(path: Path) -> Iterator[TextIO]:
             yield text
 
 
-def _players(asked: Asked, scene: Scene, *, weights: Weights | None, configured: bool) -> list[Contestant]:
+def _players(asked: SimulateOptions, scene: Scene, *, weights: Weights | None, configured: bool) -> list[Contestant]:
     route = scene.route
     if weights is not None:
         route = replace(route, requirements={"speed": weights.speed, "cost": weights.cost, "reliability": 1.0})
@@ -231,27 +214,18 @@ def _table(title: str, columns: Sequence[str]) -> Table:
     return table
 
 
-def _check_picture(path: Path | None) -> None:
-    """Before anything is played: a run of minutes should not end with this."""
-    if path is None:
-        return
-    if path.suffix not in PICTURES:
-        fail(f"--picture: a picture ends in {', '.join(PICTURES)}, not in {path.suffix or 'nothing'}", code=2)
-    if missing():
-        fail("--picture needs matplotlib: pip install 'unbroken[pictures]'")
-
-
-def _write(asked: Asked, comparison: Comparison) -> None:
+def _write(asked: SimulateOptions, comparison: Comparison) -> None:
     rows = [row_of(summary) for summary in comparison.summaries]
-    if asked.csv is not None:
-        with asked.csv.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-    if asked.json is not None:
-        asked.json.write_text(json.dumps(_document(comparison, rows), indent=2) + "\n", encoding="utf-8")
-    if asked.picture is not None:
-        draw(comparison, asked.picture)
+    with written():
+        if asked.csv is not None:
+            with asked.csv.open("w", newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+                writer.writeheader()
+                writer.writerows(rows)
+        if asked.json is not None:
+            asked.json.write_text(json.dumps(_document(comparison, rows), indent=2) + "\n", encoding="utf-8")
+        if asked.picture is not None:
+            draw(comparison, asked.picture)
 
 
 def _document(comparison: Comparison, rows: Sequence[Mapping[str, object]]) -> Mapping[str, object]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 from unbroken.config import Config
 from unbroken.faces.client import operations
-from unbroken.faces.client.building import Source, from_environment, setup_of
+from unbroken.faces.client.building import Source, Values, from_environment, setup_of
 from unbroken.faces.client.choice import AUTO, known_account
 from unbroken.faces.client.core import Cabin
 from unbroken.faces.client.custom import Chatting, Provider, provider_of
@@ -36,10 +36,10 @@ from unbroken.faces.client.wishes import (
     Messages,
     VideoOptions,
     chat_request,
+    check_options,
     completion_request,
     film_request,
     picture_request,
-    refuse_unknown,
     texts_request,
 )
 from unbroken.failures import UnbrokenError
@@ -93,18 +93,11 @@ class Unbroken:
         return cls(from_environment(environ))
 
     @staticmethod
-    def sync(
-        source: Source = None,
-        *,
-        providers: Mapping[str, Any] | None = None,
-        routes: Mapping[str, Any] | None = None,
-        defaults: Mapping[str, Any] | None = None,
-        environ: Mapping[str, str] | None = None,
-    ) -> SyncUnbroken:
+    def sync(source: Source = None, **values: Unpack[Values]) -> SyncUnbroken:
         """The same client for programs without an event loop; it takes what `Unbroken` takes."""
         from unbroken.faces.client.blocking import SyncUnbroken  # noqa: PLC0415 - it is built on this class
 
-        return SyncUnbroken(source, providers=providers, routes=routes, defaults=defaults, environ=environ)
+        return SyncUnbroken(source, **values)
 
     async def __aenter__(self) -> Self:
         return self
@@ -125,38 +118,41 @@ class Unbroken:
 
     async def chat(self, messages: Messages, **options: Unpack[ChatOptions]) -> Answer:
         """The answer to a text, or to messages as OpenAI's clients take them."""
-        refuse_unknown("chat", options, known=ChatOptions)
+        check_options("chat", options, known=ChatOptions)
         return await self._cabin.fly(chat_request(messages, options), options, made=answer_of)
 
     def stream(self, messages: Messages, **options: Unpack[ChatOptions]) -> Stream:
         """The same as it comes: `async for chunk in client.stream(...)`; one that breaks is gone on with elsewhere."""
-        refuse_unknown("stream", options, known=ChatOptions)
+        check_options("stream", options, known=ChatOptions)
         request = chat_request(messages, options, stream=True)
         return Stream(lambda done: self._cabin.stream(request, options, done=done))
 
     async def complete(self, prompt: str, **options: Unpack[CompleteOptions]) -> Answer:
         """A text carried on; a chat model is given it as a message."""
-        refuse_unknown("complete", options, known=CompleteOptions)
+        check_options("complete", options, known=CompleteOptions)
         return await self._cabin.fly(completion_request(prompt, options), options, made=answer_of)
 
     async def embed(self, texts: str | Sequence[str], **options: Unpack[EmbedOptions]) -> Embeddings:
         """A vector for each text; only hosts of one model are asked, since vectors of two cannot be compared."""
-        refuse_unknown("embed", options, known=EmbedOptions)
+        check_options("embed", options, known=EmbedOptions)
         return await self._cabin.fly(texts_request(texts, options), options, made=embeddings_of)
 
     async def image(self, prompt: str, **options: Unpack[ImageOptions]) -> Made:
         """A picture, or `count` of them; what is no picture counts as a failure."""
-        refuse_unknown("image", options, known=ImageOptions)
+        check_options("image", options, known=ImageOptions)
         return await self._cabin.fly(picture_request(prompt, options), options, made=made_of)
 
     async def video(self, prompt: str, **options: Unpack[VideoOptions]) -> Made:
         """A film, which takes minutes: a job that fails is begun anew elsewhere."""
-        refuse_unknown("video", options, known=VideoOptions)
+        check_options("video", options, known=VideoOptions)
         return await self._cabin.fly(film_request(prompt, options), options, made=made_of)
 
     def models(self) -> list[Model]:
-        """What can be asked for: routes first, then each target by its own name."""
-        routes = [Model(id=name, targets=tuple(t.name for t in r.targets)) for name, r in self.config.routes.items()]
+        """What can be asked for: routes, other names for them, then each target by its own name."""
+        named = {name: self.config.resolve(name) for name in (*self.config.routes, *self.config.aliases)}
+        routes = [
+            Model(id=name, targets=tuple(t.name for t in route.targets)) for name, route in named.items() if route
+        ]
         single = {target.model_scope: target for target in reversed(self.config.targets)}
         return routes + [
             Model(
@@ -164,11 +160,12 @@ class Unbroken:
                 context_tokens=target.context_tokens, price=target.price,
             )
             for name, target in reversed(single.items())
+            if name not in named
         ]  # fmt: skip
 
     def estimate_cost(self, messages: Messages, **options: Unpack[ChatOptions]) -> Estimate:
         """What a chat would cost, asked like this; nothing is sent."""
-        refuse_unknown("estimate_cost", options, known=ChatOptions)
+        check_options("estimate_cost", options, known=ChatOptions)
         request = chat_request(messages, options)
         return estimate_of(request, self._cabin.route_for(request, options))
 

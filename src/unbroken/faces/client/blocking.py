@@ -6,39 +6,38 @@ Every call waits in the caller's thread, whichever that is, also one whose own e
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import weakref
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from functools import wraps
 from pathlib import Path
-from typing import Any, Self, TypeVar, Unpack
+from typing import Any, Concatenate, ParamSpec, Self, TypeAlias, TypeVar, Unpack
 
 from unbroken.config import Config
 from unbroken.faces.client.asynchronous import Given, Unbroken
-from unbroken.faces.client.building import Source, from_environment
+from unbroken.faces.client.building import Source, Values, from_environment
 from unbroken.faces.client.choice import AUTO
-from unbroken.faces.client.custom import Chatting, Provider
-from unbroken.faces.client.operations import Generated, ProviderStatus
-from unbroken.faces.client.results import Answer, Chunk, Embeddings, Estimate, Health, Made, Model
+from unbroken.faces.client.results import Answer, Chunk
 from unbroken.faces.client.streams import Stream
-from unbroken.faces.client.tally import Statistics
 from unbroken.faces.client.wishes import (
     ChatOptions,
-    CompleteOptions,
-    EmbedOptions,
-    ImageOptions,
     Messages,
-    VideoOptions,
 )
 
 __all__ = ["SyncStream", "SyncUnbroken"]
 
 Got = TypeVar("Got")
+Took = ParamSpec("Took")
+Blocking: TypeAlias = "Callable[Concatenate[SyncUnbroken, Took], Got]"
+"""A method of the client below."""
 
 
 class _Loop:
     """An event loop that runs in a thread until it is stopped."""
 
     def __init__(self) -> None:
+        self._process = os.getpid()
         self._lock = threading.RLock()  # the garbage collector may call `stop` at any moment
         self._stopped = False
         self._runs = threading.Event()
@@ -48,6 +47,9 @@ class _Loop:
 
     def run(self, work: Coroutine[Any, Any, Got]) -> Got:
         """What comes of this work, which is given up when the waiting is interrupted."""
+        if self._process != os.getpid():
+            work.close()
+            raise RuntimeError("this client belongs to the process that was forked: make one in each")
         with self._lock:
             if self._stopped or threading.current_thread() is self._thread:
                 work.close()
@@ -57,12 +59,13 @@ class _Loop:
             future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result()
-        except BaseException:
+        finally:
             future.cancel()
-            raise
 
     def stop(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Do this last, then stop; a second time does nothing."""
+        if self._process != os.getpid():  # a fork has the thread's object, and no thread
+            return
         with self._lock:
             if self._stopped:
                 return
@@ -126,23 +129,38 @@ class SyncStream:
         return await anext(self._stream, None)
 
 
+def _waits(call: Callable[Concatenate[Unbroken, Took], Coroutine[Any, Any, Got]]) -> Blocking[Took, Got]:
+    """A call of the other client, which returns when it is done."""
+
+    @wraps(call)
+    def blocking(self: SyncUnbroken, /, *args: Took.args, **kwargs: Took.kwargs) -> Got:
+        return self._loop.run(call(self._client, *args, **kwargs))
+
+    return blocking
+
+
+def _does(call: Callable[Concatenate[Unbroken, Took], Got]) -> Blocking[Took, Got]:
+    """What happens between two requests happens in their thread."""
+
+    @wraps(call)
+    def blocking(self: SyncUnbroken, /, *args: Took.args, **kwargs: Took.kwargs) -> Got:
+        async def done() -> Got:
+            return call(self._client, *args, **kwargs)
+
+        return self._loop.run(done())
+
+    return blocking
+
+
 class SyncUnbroken:
     """`Unbroken` for programs without an event loop: the same calls, which return when they are done.
 
     It may be used from any number of threads at once.
     """
 
-    def __init__(
-        self,
-        source: Source = None,
-        *,
-        providers: Mapping[str, Any] | None = None,
-        routes: Mapping[str, Any] | None = None,
-        defaults: Mapping[str, Any] | None = None,
-        environ: Mapping[str, str] | None = None,
-    ) -> None:
+    def __init__(self, source: Source = None, **values: Unpack[Values]) -> None:
         """Takes what `Unbroken` takes."""
-        self._client = Unbroken(source, providers=providers, routes=routes, defaults=defaults, environ=environ)
+        self._client = Unbroken(source, **values)
         self._loop = _Loop()
         self._close = weakref.finalize(self, self._loop.stop, self._client.close)
 
@@ -173,116 +191,41 @@ class SyncUnbroken:
 
     # -------------------------------------------------------------------------- calls
 
-    def chat(self, messages: Messages, **options: Unpack[ChatOptions]) -> Answer:
-        """As `Unbroken.chat`."""
-        return self._loop.run(self._client.chat(messages, **options))
+    chat = _waits(Unbroken.chat)
+    complete = _waits(Unbroken.complete)
+    embed = _waits(Unbroken.embed)
+    image = _waits(Unbroken.image)
+    video = _waits(Unbroken.video)
+    models = _does(Unbroken.models)
+    estimate_cost = _does(Unbroken.estimate_cost)
+    check_health = _waits(Unbroken.check_health)
 
     def stream(self, messages: Messages, **options: Unpack[ChatOptions]) -> SyncStream:
-        """As `Unbroken.stream`: `for chunk in client.stream(...)`."""
+        """The same as it comes: `for chunk in client.stream(...)`; one that breaks is gone on with elsewhere."""
         return SyncStream(self._loop, self._client.stream(messages, **options))
-
-    def complete(self, prompt: str, **options: Unpack[CompleteOptions]) -> Answer:
-        """As `Unbroken.complete`."""
-        return self._loop.run(self._client.complete(prompt, **options))
-
-    def embed(self, texts: str | Sequence[str], **options: Unpack[EmbedOptions]) -> Embeddings:
-        """As `Unbroken.embed`."""
-        return self._loop.run(self._client.embed(texts, **options))
-
-    def image(self, prompt: str, **options: Unpack[ImageOptions]) -> Made:
-        """As `Unbroken.image`."""
-        return self._loop.run(self._client.image(prompt, **options))
-
-    def video(self, prompt: str, **options: Unpack[VideoOptions]) -> Made:
-        """As `Unbroken.video`."""
-        return self._loop.run(self._client.video(prompt, **options))
-
-    def models(self) -> list[Model]:
-        """As `Unbroken.models`."""
-        return self._do(self._client.models)
-
-    def estimate_cost(self, messages: Messages, **options: Unpack[ChatOptions]) -> Estimate:
-        """As `Unbroken.estimate_cost`."""
-        return self._do(lambda: self._client.estimate_cost(messages, **options))
-
-    def check_health(self, *providers: str) -> dict[str, Health]:
-        """As `Unbroken.check_health`."""
-        return self._loop.run(self._client.check_health(*providers))
 
     # ------------------------------------------------------------- providers of one's own
 
-    def register(
-        self, name: str, provider: Provider | Chatting, *, route: str | None = AUTO, first: bool = False
-    ) -> None:
-        """As `Unbroken.register`; the function is async here too."""
-        self._do(lambda: self._client.register(name, provider, route=route, first=first))
+    register = _does(Unbroken.register)
 
     def provider(self, name: str, *, route: str | None = AUTO, first: bool = False) -> Callable[[Given], Given]:
-        """As `Unbroken.provider`."""
-        return lambda given: self._do(lambda: self._client.provider(name, route=route, first=first)(given))
+        """As `register`, for an async function or a class below it: `@client.provider("own")`."""
+
+        def taken(given: Given) -> Given:
+            self.register(name, given() if isinstance(given, type) else given, route=route, first=first)
+            return given
+
+        return taken
 
     # --------------------------------------------------- the operations of a provider manager
 
-    def generate_text(
-        self,
-        messages: Messages,
-        preferred_provider: str | None = None,
-        *,
-        model: str | None = None,
-        temperature: float | None = None,
-        max_tokens: int | None = None,
-        tools: Sequence[Mapping[str, Any]] | None = None,
-        tool_choice: str | Mapping[str, Any] | None = None,
-    ) -> Generated:
-        """As `Unbroken.generate_text`."""
-        asked = self._client.generate_text(
-            messages, preferred_provider, model=model, temperature=temperature, max_tokens=max_tokens, tools=tools,
-            tool_choice=tool_choice,
-        )  # fmt: skip
-        return self._loop.run(asked)
-
-    def generate_image(
-        self, prompt: str, preferred_provider: str | None = None, *, size: str = "", as_url: bool = False
-    ) -> str | bytes:
-        """As `Unbroken.generate_image`."""
-        return self._loop.run(self._client.generate_image(prompt, preferred_provider, size=size, as_url=as_url))
-
-    def health_check_all(self) -> dict[str, Health]:
-        """As `Unbroken.health_check_all`."""
-        return self._loop.run(self._client.health_check_all())
-
-    def force_health_check(self, name: str) -> Health:
-        """As `Unbroken.force_health_check`."""
-        return self._loop.run(self._client.force_health_check(name))
-
-    def get_provider_status(self) -> dict[str, ProviderStatus]:
-        """As `Unbroken.get_provider_status`."""
-        return self._do(self._client.get_provider_status)
-
-    def get_statistics(self) -> Statistics:
-        """As `Unbroken.get_statistics`."""
-        return self._do(self._client.get_statistics)
-
-    def reset_statistics(self) -> None:
-        """As `Unbroken.reset_statistics`."""
-        self._do(self._client.reset_statistics)
-
-    def enable_provider(self, name: str) -> None:
-        """As `Unbroken.enable_provider`."""
-        self._do(lambda: self._client.enable_provider(name))
-
-    def disable_provider(self, name: str) -> None:
-        """As `Unbroken.disable_provider`."""
-        self._do(lambda: self._client.disable_provider(name))
-
-    def set_failover_strategy(self, strategy: str, route: str | None = None) -> None:
-        """As `Unbroken.set_failover_strategy`."""
-        self._do(lambda: self._client.set_failover_strategy(strategy, route))
-
-    def _do(self, work: Callable[[], Got]) -> Got:
-        """What has to happen between two requests happens in their thread."""
-
-        async def done() -> Got:
-            return work()
-
-        return self._loop.run(done())
+    generate_text = _waits(Unbroken.generate_text)
+    generate_image = _waits(Unbroken.generate_image)
+    health_check_all = _waits(Unbroken.health_check_all)
+    force_health_check = _waits(Unbroken.force_health_check)
+    get_provider_status = _does(Unbroken.get_provider_status)
+    get_statistics = _does(Unbroken.get_statistics)
+    reset_statistics = _does(Unbroken.reset_statistics)
+    enable_provider = _does(Unbroken.enable_provider)
+    disable_provider = _does(Unbroken.disable_provider)
+    set_failover_strategy = _does(Unbroken.set_failover_strategy)

@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from unbroken.config import Config, find, load
 from unbroken.faces.client.choice import AUTO, wrong
@@ -18,7 +18,7 @@ from unbroken.faces.client.custom import Provider, provider_of, section_of
 from unbroken.faces.client.environment import config_of, limits_of
 from unbroken.policy import Route
 
-__all__ = ["Setup", "Source", "extended", "from_environment", "setup_of"]
+__all__ = ["Setup", "Source", "Values", "extended", "from_environment", "setup_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +28,15 @@ class Setup:
     config: Config
     limits: Mapping[str, int] = field(default_factory=dict)
     own: Mapping[str, Provider] = field(default_factory=dict)
+
+
+class Values(TypedDict, total=False):
+    """What stands in a file, one section each; and where keys are looked up, if not in the process's environment."""
+
+    providers: Mapping[str, Any] | None
+    routes: Mapping[str, Any] | None
+    defaults: Mapping[str, Any] | None
+    environ: Mapping[str, str] | None
 
 
 Source = str | Path | Mapping[str, Any] | Config | Setup | None

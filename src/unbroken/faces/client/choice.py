@@ -1,6 +1,6 @@
 """Who is asked: a caller's words about providers, as a route of its own for this one request.
 
-    model="chat"                    the route of that name
+    model="chat"                    the route of that name, or another name for it
     provider="groq"                 exactly that one; also "groq/llama-3.3-70b"
     provider=["groq", "openai"]     these, in this order
     prefer="groq"                   that one first, for `prefer_timeout_s`, then the others
@@ -35,6 +35,7 @@ WEIGH = frozenset(("best", "learned", "weighted"))
 def chosen(config: Config, request: Request, *, options: Options) -> Route:
     """The route that a call's options ask for."""
     model, prefer = options.get("model") or AUTO, options.get("prefer") or AUTO
+    model = config.aliases.get(model, model)
     names = _names(options)
     if names and prefer != AUTO:
         raise wrong("prefer", "says who comes first, `provider` that nobody else may: give one of them")

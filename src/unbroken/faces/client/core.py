@@ -10,6 +10,7 @@ from dataclasses import replace
 from itertools import count
 from typing import Any, TypeVar
 
+from unbroken import records
 from unbroken.assemble import engine
 from unbroken.engine import Drive, Finished
 from unbroken.faces.client.building import Setup, extended
@@ -137,7 +138,7 @@ class Cabin:
         self.settle_in()
         route = self.route_for(request, options)
         flight_id = f"{self._id_head}{next(self._numbers):06x}"
-        request = replace(request, model=route.name)
+        request = records.replace(request, model=route.name)
         drive = self.engine.fly(request, route, caller=caller, flight_id=flight_id)
         self._under_way.add(drive)
         return drive

@@ -69,7 +69,7 @@ def force(cabin: Cabin, provider: str, *, off: bool) -> None:
 
 def strategize(cabin: Cabin, strategy: str, *, route: str | None) -> None:
     """How targets are chosen from now on, on one route or all; RequestError where one of them is not known."""
-    strategy = strategy.replace("_", "-")
+    strategy = str(strategy).replace("_", "-")
     if strategy not in CHOICES["strategy"]:
         raise wrong("strategy", f"is {strategy!r}; known: {', '.join(CHOICES['strategy'])}")
     routes = dict(cabin.config.routes)

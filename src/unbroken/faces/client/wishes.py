@@ -7,14 +7,17 @@ is told of a mistake in the words that are known.  ValueError says what is wrong
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from math import inf
 from typing import Any, TypedDict
 
 from unbroken.faces.client.choice import wrong
 from unbroken.failures import Failure, FailureKind, RequestError
+from unbroken.records import replace
 from unbroken.types import Chat, Json, Media, Request, Task
 from unbroken.wire import format_named
+from unbroken.wire.media import size_of
 from unbroken.work import Film, Picture, Texts
 
 __all__ = [
@@ -27,10 +30,10 @@ __all__ = [
     "VideoOptions",
     "Weighing",
     "chat_request",
+    "check_options",
     "completion_request",
     "film_request",
     "picture_request",
-    "refuse_unknown",
     "texts_request",
 ]
 
@@ -86,7 +89,7 @@ class ChatOptions(CompleteOptions, total=False):
 
 
 class EmbedOptions(Choosing, total=False):
-    """How vectors should be; `purpose` is query, document, classification, clustering or similarity."""
+    """How vectors should be; `purpose` is one of `PURPOSES`."""
 
     dimensions: int
     purpose: str
@@ -120,15 +123,54 @@ Options = Mapping[str, Any]
 _CHOOSING = frozenset(Weighing.__annotations__)
 
 
-def refuse_unknown(call: str, options: Options, *, known: type) -> None:
-    """TypeError for an option that the call has not, as Python has it for parameters."""
-    for name in options:
+def check_options(call: str, options: Options, *, known: type) -> None:
+    """TypeError for an option that the call has not, as Python has it for parameters; RequestError for a wrong value.
+
+    What OpenAI's chat format knows too is left to its reader.
+    """
+    for name, value in options.items():
         if name not in known.__annotations__:
             raise TypeError(f"{call}() got an unexpected option {name!r}; known: {', '.join(known.__annotations__)}")
+        what, fits = _MEANT.get(name, _ANYTHING)
+        if value is not None and not fits(value):
+            raise wrong(name, f"must be {what}")
+
+
+def _is_whole(value: object, least: float = -inf) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _are_texts(value: object) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str) and all(isinstance(one, str) for one in value)
+
+
+Meant = tuple[str, Callable[[Any], bool]]
+PURPOSES = ("query", "document", "classification", "clustering", "similarity")
+_ANYTHING: Meant = ("", lambda _: True)
+_TEXT: Meant = ("a text", lambda value: isinstance(value, str))
+_MAPPING: Meant = ("a mapping", lambda value: isinstance(value, Mapping))
+_WHOLE: Meant = ("a whole number", _is_whole)
+_COUNT: Meant = ("a whole number, 1 or more", partial(_is_whole, least=1))
+_MEANT: Mapping[str, Meant] = {
+    **dict.fromkeys(("model", "prefer", "negative_prompt", "quality", "media_type", "start"), _TEXT),
+    **dict.fromkeys(("requirements", "extra", "schema"), _MAPPING),
+    **dict.fromkeys(("max_tokens", "seed"), _WHOLE),
+    **dict.fromkeys(("count", "dimensions"), _COUNT),
+    "purpose": (f"one of {', '.join(PURPOSES)}", ("", *PURPOSES).__contains__),
+    "seconds": ("a number above 0", lambda value: isinstance(value, int | float) and 0 < value < inf),
+    "size": (
+        "WIDTHxHEIGHT in pixels",
+        lambda value: isinstance(value, str) and (not value or size_of(value) is not None),
+    ),
+    "sources": ("a list of addresses", _are_texts),
+}
+"""Options of our own: what each is, in words, and how that is told."""
 
 
 def chat_request(messages: Messages, options: Options, *, stream: bool = False) -> Request:
     """A conversation to be gone on with; RequestError names the field that is wrong."""
+    if not isinstance(messages, Sequence):
+        raise wrong("messages", "must be a text or a list of messages")
     said = [{"role": "user", "content": messages}] if isinstance(messages, str) else list(messages)
     fields = _said(options, "schema", "extra")
     if "schema" in options:
@@ -145,20 +187,18 @@ def completion_request(prompt: str, options: Options) -> Request:
 
 def texts_request(texts: str | Sequence[str], options: Options) -> Request:
     """Texts to be embedded."""
-    words = (texts,) if isinstance(texts, str) else tuple(texts)
-    if not words or not all(isinstance(word, str) for word in words):
+    words = (texts,) if isinstance(texts, str) else texts
+    if not words or not _are_texts(words):
         raise wrong("texts", "must be a text or a list of texts")
-    work = Texts(texts=words, **_said(options))
+    work = Texts(texts=tuple(words), **_said(options))
     return Request(model="", task=Task.EMBEDDING, prompt_chars=sum(map(len, words)), read=lambda: work)
 
 
 def picture_request(prompt: str, options: Options) -> Request:
     """A picture to be drawn."""
-    sources = tuple(Media(kind="image", url=url) for url in options.get("sources", ()))
+    sources = tuple(Media(kind="image", url=url) for url in options.get("sources") or ())
     work = Picture(prompt=_some(prompt), sources=sources, **_said(options, "sources"))
-    return Request(
-        model="", task=Task.IMAGE, prompt_chars=len(prompt), choices=work.count, read=lambda: work
-    )  # fmt: skip
+    return Request(model="", task=Task.IMAGE, prompt_chars=len(prompt), choices=work.count, read=lambda: work)
 
 
 def film_request(prompt: str, options: Options) -> Request:

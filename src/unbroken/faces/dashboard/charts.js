@@ -1,4 +1,4 @@
-// Traffic, latency and cost of the last quarter of an hour, drawn as plain SVG.
+// Traffic, latency and cost over the window that is chosen, drawn as plain SVG.
 
 import { amount, clock, dollars, draw, find, make, put, seconds, set, style } from "./dom.js";
 import { BUCKETS, WINDOWS, quantile } from "./model.js";
@@ -82,11 +82,11 @@ class Chart {
   }
 }
 
-/** The next round number above: 1, 2 or 5 and noughts. */
+/** The value, or the next round number above it: 1, 2 or 5 and noughts. */
 function rounded(value) {
   if (!(value > 0)) return 0;
   const power = 10 ** Math.floor(Math.log10(value));
-  return [1, 2, 5, 10].map((step) => step * power).find((step) => step >= value * 1.0001) ?? 10 * power;
+  return [1, 2, 5, 10].map((step) => step * power).find((step) => step >= value) ?? 10 * power;
 }
 
 const height = (value, top) => (top > 0 ? Math.round((1000 * HIGH * value) / top) / 1000 : 0);
@@ -119,7 +119,7 @@ function lines(values, top) {
 
 const legend = (place, entries) => {
   find(place).append(...entries.map(({ name, tone }) =>
-    make("span", { class: "entry" }, make("span", { class: `swatch ${tone}`, "aria-hidden": "true" }), name)));
+    make("span", {}, make("span", { class: `swatch ${tone}`, "aria-hidden": "true" }), name)));
 };
 
 /** The three charts of the page. */

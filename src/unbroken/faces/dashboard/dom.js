@@ -1,6 +1,7 @@
 // Elements made and written.  Words from outside become text, never markup; what has not changed is not written.
 
 const SVG = "http://www.w3.org/2000/svg";
+const NAMES = 12; // that are listed in one line of words
 
 /** An element: `make("td", {class: "name"}, "words", child, ...)`; names of events take functions. */
 export function make(name, attributes = {}, ...children) {
@@ -92,3 +93,6 @@ export const percent = (share) =>
 
 /** A moment of today: 14:03:27. */
 export const clock = (at) => new Date(at * 1000).toLocaleTimeString([], { hour12: false });
+
+/** Names, with commas between them; of many only how many more there are. */
+export const listed = (names) => names.slice(0, NAMES).join(", ") + (names.length > NAMES ? `, and ${names.length - NAMES} more` : "");

@@ -1,6 +1,6 @@
 // What happens, the newest first: failovers, requests, changes; and routes and budgets as they stand.
 
-import { amount, arrange, clock, dollars, find, make, put, seconds, set, style } from "./dom.js";
+import { amount, arrange, clock, dollars, find, listed, make, put, seconds, set, style } from "./dom.js";
 import { OUTCOMES, STATES, mark } from "./marks.js";
 import { isAround } from "./model.js";
 
@@ -109,8 +109,6 @@ export class Lists {
     if (!this.requests.isHeld) this.#requests();
     put(find("held"), this.requests.isHeld ? "paused while you are here" : "");
     this.changes.update(model.changes);
-    const count = model.window().reduce((sum, bucket) => sum + bucket.failovers, 0);
-    put(find("failoverCount"), count ? `${amount(count)} in ${model.span}` : "");
   }
 
   /** How it stands. */
@@ -135,7 +133,7 @@ export class Lists {
       state.remark(OUTCOMES, route.state);
       put(usable, `${route.usable} of ${route.targets.length} usable`);
       const others = route.aliases.length ? ` · also called ${route.aliases.join(", ")}` : "";
-      put(targets, `${route.targets.slice(0, 12).join(", ")}${route.targets.length > 12 ? `, and ${route.targets.length - 12} more` : ""}${others}`);
+      put(targets, `${listed(route.targets)}${others}`);
       if (document.activeElement !== choice && choice.value !== route.strategy) choice.value = route.strategy;
     };
     return { element, show };

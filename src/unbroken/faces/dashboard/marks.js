@@ -11,7 +11,7 @@ export const STATES = {
   degraded: ["degraded", "warn", "triangle"],
   forced_open: ["disabled", "off", "cross"],
   forced_closed: ["held closed", "info", "diamond"],
-  unknown: ["no traffic yet", "off", "ring"],
+  unknown: ["no answer yet", "off", "ring"],
   healthy: ["healthy", "good", "disc"],
 };
 

@@ -2,7 +2,7 @@
 
 /** The kinds of facts that are folded; no other is asked for. */
 export const KINDS = [
-  "attempt_started", "attempt_failed", "flight_ended", "turned", "operated", "shed", "budget_exceeded", "continued",
+  "attempt_started", "attempt_failed", "flight_ended", "turned", "operated", "shed", "budget_exceeded",
 ];
 /** How far back the page looks: the words, the seconds of one of the BUCKETS, and what stands below a chart. */
 export const WINDOWS = {

@@ -6,6 +6,7 @@ import { TRAFFIC_S } from "./model.js";
 
 const SEVERITY = Object.keys(STATES);
 const SPARK = 20; // its height
+const MANY = 24; // targets; more of them scroll in a place of their own
 const UNITS = { requests: "req", tokens: "tok", input_tokens: "tok in", output_tokens: "tok out", "at once": "at once" };
 
 export class Targets {
@@ -28,6 +29,7 @@ export class Targets {
     const known = new Set(status.targets.map((target) => target.name));
     for (const name of this.#rows.keys()) if (!known.has(name)) this.#rows.delete(name);
     this.#count(status.targets);
+    set(find("targets"), "data-many", status.targets.length > MANY);
     const busy = this.body.contains(document.activeElement) || this.body.matches(":hover");
     const moves = ["state", "traffic"].includes(find("order").value);
     if (anew || !(busy && moves)) this.#arrange(status.targets);
@@ -212,9 +214,9 @@ class Row {
       ["Model", target.model],
       ["Key", target.key],
       ["Last answered", target.answered_at ? clock(target.answered_at) : "not yet"],
-      failure && ["Last failure", `${clock(failure.at)} · ${[failure.status, failure.kind].filter(Boolean).join(" ")} · ${failure.message}`],
+      failure && ["Last failure", `${clock(failure.at)} · ${[failure.status, failure.kind.replaceAll("_", " ")].filter(Boolean).join(" ")} · ${failure.message}`],
       probe && ["Last health check", `${clock(probe.at)} · ${probe.failure ?? `well, in ${seconds(probe.seconds)}`}`],
-      target.obstacle && ["In the way", target.obstacle],
+      target.obstacle && !target.until && ["In the way", target.obstacle],
       ...limits.map((one) => ["Limit", `${used(one)} used`]),
       target.context_tokens && ["Context", `${amount(target.context_tokens)} tokens`],
     ].filter(Boolean);
@@ -250,7 +252,7 @@ class Row {
 }
 
 /** What a scope's state is called as that of a circuit breaker. */
-const BREAKER = { healthy: "closed", unknown: "closed, no traffic yet", degraded: "closed, degraded", forced_open: "held open", forced_closed: "held closed" };
+const BREAKER = { healthy: "closed", unknown: "closed, no answer yet", degraded: "closed, degraded", forced_open: "held open", forced_closed: "held closed" };
 
 const used = (limit) => `${amount(limit.limit - (limit.room ?? 0))} of ${amount(limit.limit)} ${unit(limit)}`;
 

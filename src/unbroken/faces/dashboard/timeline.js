@@ -1,6 +1,6 @@
 // One request from its first attempt to its last: who could have answered, who was asked when, and how that ended.
 
-import { amount, clock, dollars, find, make, seconds } from "./dom.js";
+import { amount, clock, dollars, find, listed, make, seconds } from "./dom.js";
 import { OUTCOMES, mark } from "./marks.js";
 
 export class Timeline {
@@ -110,7 +110,7 @@ function skipped(record) {
   if (!record.skipped.length && !record.candidates.length) return null;
   return make(
     "section", {}, make("h3", {}, "Candidates"),
-    record.candidates.length ? make("p", {}, "In this order: ", make("span", { class: "name" }, record.candidates.join(", "))) : null,
+    record.candidates.length ? make("p", {}, "In this order: ", make("span", { class: "name" }, listed(record.candidates))) : null,
     make("ul", { class: "plain" }, ...record.skipped.map(([name, reason]) =>
       make("li", {}, make("b", {}, name), make("span", { class: "quiet" }, ` skipped: ${reason}`)))),
   );

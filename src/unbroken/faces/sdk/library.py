@@ -96,7 +96,7 @@ class _Transport:
         news = _News(self.library, request)
         line = self._shared.ask(_asked(request, request.read()), news.wake)
         try:
-            while not (line.status or line.over):
+            while not line.status:
                 news.wait()
             return self._response(request, line, body=partial(self.body, self, line, news=news))
         except BaseException:  # a time limit, or somebody pressed Ctrl-C
@@ -108,7 +108,7 @@ class _Transport:
         news = _AsyncNews(self.library, request)
         line = self._shared.ask(_asked(request, await request.aread()), news.wake)
         try:
-            while not (line.status or line.over):
+            while not line.status:
                 await news.wait()
             return self._response(request, line, body=partial(self.async_body, self, line, news=news))
         except BaseException:  # a time limit, or the task was cancelled
@@ -129,8 +129,6 @@ class _Transport:
         whole = line.over
         content = {"content": line.take() or b""} if whole else {"stream": body()}
         headers = [(name.encode(), value.encode("latin-1", "replace")) for name, value in line.headers]
-        if line.status >= 400:  # every retry that makes sense has been made
-            headers.append((b"x-should-retry", b"false"))
         return self.library.Response(line.status, headers=headers, request=request, **content)
 
 

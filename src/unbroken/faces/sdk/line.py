@@ -32,7 +32,7 @@ class Line:
     `status` and `headers` hold once `status` is not 0; `over` says that nothing more comes.
     """
 
-    __slots__ = ("__weakref__", "_error", "_lock", "_loop", "_paused", "_unread", "_visitor", "_wake", "_woken",
+    __slots__ = ("__weakref__", "_lock", "_loop", "_paused", "_unread", "_visitor", "_wake", "_woken",
                  "headers", "over", "status")  # fmt: skip
 
     def __init__(self, loop: asyncio.AbstractEventLoop, wake: Callable[[], object]) -> None:
@@ -40,7 +40,6 @@ class Line:
         self._lock = threading.Lock()
         self._unread = bytearray()
         self._visitor: Visitor | None = None
-        self._error: Exception | None = None
         self._paused = self._woken = False
         self.status = 0
         self.headers: Headers = []
@@ -49,22 +48,13 @@ class Line:
     # -- in the engine's thread
 
     def begin(self, gateway: Gateway, asked: Asked) -> None:
-        """Ask the gateway; whatever goes wrong in there is raised where the answer is read."""
-        try:
-            reply = gateway.receive(asked.method, asked.path, headers=asked.headers, body=asked.body)
-        except Exception as error:  # noqa: BLE001 - an exception that stays in this thread leaves the reader waiting
-            self.fail(error)
-            return
+        """Ask the gateway, which answers whatever happens."""
+        reply = gateway.receive(asked.method, asked.path, headers=asked.headers, body=asked.body)
         if isinstance(reply, Reply):
             self._show(reply.status, reply.headers, body=reply.body, over=True)
             return
         self._visitor, reply.notify = reply, self._flush
         self._flush()
-
-    def fail(self, error: Exception) -> None:
-        """There is no answer, but this."""
-        self._error = error
-        self._show(0, [], body=b"", over=True)
 
     def hang_up(self) -> None:
         """Stop whatever is done for this answer."""
@@ -104,10 +94,8 @@ class Line:
     # -- in the reader's
 
     def take(self) -> bytes | None:
-        """What has come since the last time: nothing yet is empty, None is the end; raises what `fail` was told."""
+        """What has come since the last time: nothing yet is empty, None is the end."""
         with self._lock:
-            if self._error is not None:
-                raise self._error
             data = bytes(self._unread)
             self._unread.clear()
             self._woken = False

@@ -54,8 +54,10 @@ class Room:
 
     def stop(self) -> None:
         """Begin to close, without waiting: whoever drops the last reference may hold any lock."""
+        if self.process != os.getpid():  # and its lock may be held for ever: no thread of the parent's is here
+            return
         with self._lock:
-            if self._closed or self.process != os.getpid():
+            if self._closed:
                 return
             self._closed = True
         with contextlib.suppress(RuntimeError):

@@ -37,6 +37,7 @@ class SharedEngine:
         self._room: Room | None = None
         self._before: Room | None = None
         self._closed = False
+        _ENGINES.add(self)
 
     def client(self, library: str | None = None) -> Any:
         """A `Client` of `httpx2` or `httpx` (the one that the installed SDKs want) that asks this engine."""
@@ -76,6 +77,22 @@ class SharedEngine:
                 self._room = Room(self.config)
                 weakref.finalize(self, self._room.stop).atexit = False
             return self._room
+
+    def renew(self) -> None:
+        """After a fork: whoever held the lock stayed behind, and nobody would ever let it go."""
+        self._lock = threading.Lock()
+
+
+_ENGINES: weakref.WeakSet[SharedEngine] = weakref.WeakSet()
+
+
+def _forked() -> None:
+    for engine in _ENGINES:
+        engine.renew()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 def sdk_client(source: Source | SharedEngine = None, *, library: str | None = None) -> Any:
