@@ -66,6 +66,7 @@ def test_a_request_has_its_time_from_its_first_byte(tmp_path: Path) -> None:
     served(tmp_path, act)
 
 
+@pytest.mark.timeout(300)
 def test_who_takes_nothing_is_left(tmp_path: Path) -> None:
     """A caller who reads no more is cut off after a minute; one who reads slowly is not."""
 
