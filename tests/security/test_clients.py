@@ -66,7 +66,6 @@ def test_a_request_has_its_time_from_its_first_byte(tmp_path: Path) -> None:
     served(tmp_path, act)
 
 
-@pytest.mark.timeout(300)
 def test_who_takes_nothing_is_left(tmp_path: Path) -> None:
     """A caller who reads no more is cut off after a minute; one who reads slowly is not."""
 
@@ -84,12 +83,13 @@ def test_who_takes_nothing_is_left(tmp_path: Path) -> None:
             door.close_if_late(now() + STUCK_S + 1)
             assert not door._transport.is_closing()  # type: ignore[union-attr]
             await settled(gateway)
-            door.close_if_late(now())
-            door.close_if_late(now() + STUCK_S + 1)
+            late = now()
+            while gateway.server.doors:  # the system's own buffers may still have taken some
+                door.close_if_late(late)
+                late += STUCK_S + 1
+                await asyncio.sleep(0)
             with contextlib.suppress(ConnectionError):
                 assert not (await reader.read()).endswith(b"0\r\n\r\n")
-            while gateway.server.doors:
-                await asyncio.sleep(0.01)
             writer.close()
 
     asyncio.run(test())
