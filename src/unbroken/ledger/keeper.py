@@ -33,7 +33,7 @@ Answer = TypeVar("Answer")
 
 _LOGGER = logging.getLogger("unbroken")
 
-BATCH = 500
+BATCH = 3_000
 """Records written in one transaction."""
 AGAIN_S, AGAIN_S_MAX = 0.5, 30.0
 PRUNE_S = 600.0

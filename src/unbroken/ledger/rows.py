@@ -1,12 +1,11 @@
-"""Records as rows of the tables, and back.
+"""Records as rows of the table, and back.
 
 Rows are tuples in the order of the columns, as the database's driver takes them; the fields of
-the records stand in the same order, so that a row is made by the record's own library.
+a record stand in the same order, so that a row is made by the record's own library.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -15,7 +14,7 @@ from msgspec.structs import astuple, fields, replace
 
 from unbroken.ledger.record import Record, Try
 
-__all__ = ["Row", "attempt_rows", "cleaned", "record_of", "request_row"]
+__all__ = ["Row", "cleaned", "record_of", "request_row"]
 
 Row = tuple[Any, ...]
 
@@ -25,46 +24,36 @@ _LIST_PLACES = 4
 
 
 def request_row(record: Record) -> Row:
-    """The row of a request: the time of day in milliseconds, lists as JSON."""
+    """The row of a request: the time of day in milliseconds, lists as JSON, an attempt as the list of its values."""
     row = list(astuple(record)[:-_LIST_PLACES])
     row[1] = int(record.at * 1000)
-    row += (_json(record.candidates), _json(record.skipped), _json(record.notes))
-    return _numbered(row, _TRUTHS_OF_RECORD)
-
-
-def attempt_rows(record: Record) -> list[Row]:
-    """The rows of its attempts."""
-    rows = ([record.id, *astuple(one)[:-1], _json(one.left_out)] for one in record.attempts)
-    return [_numbered(row, _TRUTHS_OF_TRY) for row in rows]
-
-
-def _numbered(row: list[Any], truths: Sequence[int]) -> Row:
-    """Truths as 0 and 1, which SQLite's driver takes several times as fast."""
-    for at in truths:
+    for at in _TRUTHS:  # as 0 and 1, which SQLite's driver takes several times as fast
         row[at] += 0
-    return tuple(row)
+    return (*row, _json(record.candidates), _json(record.skipped), _json(record.notes), _tries(record.attempts))
 
 
-def record_of(request: Any, its_attempts: Sequence[Any]) -> Record:
-    """The record again, from a row of `requests` and the rows of its attempts."""
-    values = {name: getattr(request, name) for name in _OF_RECORD}
-    lists = {name: _read(getattr(request, name)) for name in _LISTS}
-    tries = [_try_of(row) for row in its_attempts]
-    return msgspec.convert({**values, **lists, "at": request.at_ms / 1000, "attempts": tries}, Record)
+def _tries(attempts: list[Try]) -> str:
+    text = msgspec.json.encode([astuple(one) for one in attempts]).decode()
+    if "\\u0000" in text:  # PostgreSQL would write it and then refuse to look into it
+        text = msgspec.json.encode([astuple(_cleaned(one)) for one in attempts]).decode()
+    return text
 
 
-def _try_of(row: Any) -> dict[str, Any]:
-    return {name: getattr(row, name) for name in _OF_TRY} | {"left_out": _read(row.left_out)}
+def record_of(row: Any, *, whole: bool = True) -> Record:
+    """The record again; its attempts only where it is to be `whole`."""
+    values = {name: getattr(row, name) for name in _PLAIN}
+    lists = {name: _read(getattr(row, name)) for name in _LISTS}
+    tries = [dict(zip(_OF_TRY, one, strict=True)) for one in _read(row.attempts)] if whole else []
+    return msgspec.convert({**values, **lists, "at": row.at_ms / 1000, "attempts": tries}, Record)
 
 
 def _read(text: str) -> Any:
     return msgspec.json.decode(text or "[]")
 
 
-_OF_RECORD = tuple(of.name for of in fields(Record) if of.name not in {"at", "attempts", *_LISTS})
-_OF_TRY = tuple(of.name for of in fields(Try) if of.name != "left_out")
-_TRUTHS_OF_RECORD = tuple(at for at, of in enumerate(fields(Record)) if of.type is bool)
-_TRUTHS_OF_TRY = tuple(at + 1 for at, of in enumerate(fields(Try)) if of.type is bool)
+_PLAIN = tuple(of.name for of in fields(Record) if of.name not in {"at", "attempts", *_LISTS})
+_OF_TRY = tuple(of.name for of in fields(Try))
+_TRUTHS = tuple(at for at, of in enumerate(fields(Record)) if of.type is bool)
 
 
 @lru_cache(maxsize=1_000)
@@ -75,8 +64,11 @@ def _json(value: tuple[Any, ...]) -> str:
 
 def cleaned(record: Record) -> Record:
     """The record without characters that a database cannot hold."""
-    tries = [replace(one, **_clean(one)) for one in record.attempts]
-    return replace(record, **{**_clean(record), "attempts": tries})
+    return replace(record, **_clean(record), attempts=[_cleaned(one) for one in record.attempts])
+
+
+def _cleaned(one: Try) -> Try:
+    return replace(one, **_clean(one))
 
 
 def _clean(record: Record | Try) -> dict[str, Any]:

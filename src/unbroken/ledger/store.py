@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,8 @@ import msgspec
 import sqlalchemy as sa
 
 from unbroken.ledger.record import Record
-from unbroken.ledger.rows import Row, attempt_rows, cleaned, record_of, request_row
-from unbroken.ledger.tables import HEAD, attempts, gaps, requests
+from unbroken.ledger.rows import Row, cleaned, record_of, request_row
+from unbroken.ledger.tables import HEAD, gaps, requests
 
 __all__ = ["DatabaseError", "Store"]
 
@@ -32,8 +33,12 @@ MIGRATION_LOCK = 7_266_531_048
 """Any number that nothing else in the database locks: replicas migrate one after another."""
 PRUNED_AT_ONCE = 2_000
 READ_AT_ONCE = 1_000
-ROWS_AT_ONCE = 50
-"""Rows in one statement: SQLite's driver lets other threads run at each, and changing over costs more than a row."""
+ROWS_AT_ONCE = (1_000, 100, 10, 1)
+"""Rows in one statement, as many as there are of them; SQLite takes at most 32,766 values.
+
+Its driver lets other threads run during each, and on a busy machine the way back takes 5 ms in
+which this thread is woken in vain again and again.
+"""
 
 
 class Store:
@@ -57,7 +62,6 @@ class Store:
                     "keepalives_idle": ANSWER_S, "tcp_user_timeout": ANSWER_S * 1000,
                 },
             )  # fmt: skip
-        self._upserts: dict[tuple[str, int], str] = {}
 
     def close(self) -> None:
         """Let go of every connection."""
@@ -91,29 +95,21 @@ class Store:
 
     def keep(self, records: Sequence[Record]) -> None:
         """Write records, all of them or none."""
-        tries = [row for record in records for row in attempt_rows(record)]
+        rows = [request_row(record) for record in records]
         with self._writing() as connection:
-            self._upsert(connection, requests, rows=[request_row(record) for record in records])
-            if tries:
-                self._upsert(connection, attempts, rows=tries)
+            if self._is_file:
+                self._write(connection, rows)
+            else:
+                packed = msgspec.json.encode([dict(zip(_NAMES, row, strict=True)) for row in rows])
+                connection.exec_driver_sql(_upsert(_FROM_JSON), (packed.decode(),))
 
-    def _upsert(self, connection: sa.Connection, table: sa.Table, *, rows: list[Row]) -> None:
-        if not self._is_file:
-            names = [column.name for column in table.columns]
-            packed = msgspec.json.encode([dict(zip(names, row, strict=True)) for row in rows])
-            connection.exec_driver_sql(self._upsert_sql(table, 0), (packed.decode(),))
-            return
-        for start in range(0, len(rows), ROWS_AT_ONCE):
-            some = rows[start : start + ROWS_AT_ONCE]
-            connection.exec_driver_sql(self._upsert_sql(table, len(some)), tuple(chain.from_iterable(some)))
-
-    def _upsert_sql(self, table: sa.Table, rows: int) -> str:
-        """The SQL that writes so many rows (0: as many as come, packed in one value)."""
-        found = self._upserts.get((table.name, rows))
-        if found is None:
-            source = _from_places(table, rows) if rows else _FROM_JSON
-            found = self._upserts[table.name, rows] = _upsert(table, source=source)
-        return found
+    def _write(self, connection: sa.Connection, rows: list[Row]) -> None:
+        start = 0
+        for many in ROWS_AT_ONCE:
+            while len(rows) - start >= many:
+                some = chain.from_iterable(rows[start : start + many])
+                connection.exec_driver_sql(_upsert(_from_places(many)), tuple(some))
+                start += many
 
     def keep_cleaned(self, record: Record) -> None:
         """Write a record without the characters that no database can hold."""
@@ -131,7 +127,6 @@ class Store:
             ids = list(connection.scalars(oldest))
             for start in range(0, len(ids), 500):
                 some = ids[start : start + 500]
-                connection.execute(sa.delete(attempts).where(attempts.c.request.in_(some)))
                 connection.execute(sa.delete(requests).where(requests.c.id.in_(some)))
             connection.execute(sa.delete(gaps).where(gaps.c.at_ms < before_ms))
         return len(ids)
@@ -164,10 +159,7 @@ class Store:
         """The record of a request."""
         with self._engine.connect() as connection:
             row = connection.execute(sa.select(requests).where(requests.c.id == request)).one_or_none()
-            if row is None:
-                return None
-            mine = sa.select(attempts).where(attempts.c.request == request).order_by(attempts.c.number)
-            return record_of(row, connection.execute(mine).all())
+            return None if row is None else record_of(row)
 
     def latest(self, most: int = 100, *, since_ms: int = 0, route: str = "") -> list[Record]:
         """The latest requests (of a route, since a moment), without their attempts."""
@@ -175,7 +167,7 @@ class Store:
         wanted = wanted.where(requests.c.route == route) if route else wanted
         with self._engine.connect() as connection:
             rows = connection.execute(wanted.order_by(requests.c.at_ms.desc()).limit(most))
-            return [record_of(row, ()) for row in rows]
+            return [record_of(row, whole=False) for row in rows]
 
     def rows(self, query: sa.Select[Any]) -> Iterator[Any]:
         """The rows of a query, read bit by bit."""
@@ -201,25 +193,24 @@ def _upgrade(connection: sa.Connection) -> None:
     command.upgrade(config, "head")
 
 
-def _upsert(table: sa.Table, *, source: str) -> str:
-    """The SQL that writes rows of this table from a source, or writes them anew."""
-    names = [column.name for column in table.columns]
-    keys = [column.name for column in table.primary_key]
-    anew = ", ".join(f"{name} = excluded.{name}" for name in names if name not in keys)
-    columns = ", ".join(names)
-    return (
-        f"INSERT INTO {table.name} ({columns}) {source.format(columns=columns, table=table.name)}"
-        f" ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {anew}"
-    )
+_NAMES = [column.name for column in requests.columns]
 
 
-def _from_places(table: sa.Table, rows: int) -> str:
+@lru_cache
+def _upsert(source: str) -> str:
+    """The SQL that writes rows of requests from a source, or writes them anew."""
+    anew = ", ".join(f"{name} = excluded.{name}" for name in _NAMES if name != "id")
+    return f"INSERT INTO requests ({', '.join(_NAMES)}) {source} ON CONFLICT (id) DO UPDATE SET {anew}"
+
+
+@lru_cache
+def _from_places(rows: int) -> str:
     """So many rows as SQLite's driver takes them, by position."""
-    one = f"({', '.join('?' * len(table.columns))})"
+    one = f"({', '.join('?' * len(_NAMES))})"
     return "VALUES " + ", ".join([one] * rows)
 
 
-_FROM_JSON = "SELECT {columns} FROM json_populate_recordset(NULL::{table}, %s)"
+_FROM_JSON = "SELECT * FROM json_populate_recordset(NULL::requests, %s)"
 """Rows as PostgreSQL takes them with the least work on our side: all in one value."""
 
 
