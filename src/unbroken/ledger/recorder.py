@@ -102,14 +102,14 @@ class Recorder:
     # ------------------------------------------------------------- attempts
 
     def _started(self, record: Record, fact: AttemptStarted) -> None:
-        record.task, record.stream, record.prompt_chars = fact.task.value, fact.stream, fact.prompt_chars
+        record.task, record.stream, record.prompt_chars = str(fact.task), fact.stream, fact.prompt_chars
         record.route = record.route or fact.route
         start_s = fact.at - self._began[fact.flight]
         target = fact.target
         record.attempts.append(
             Try(
                 number=fact.number, target=target.name, provider=target.provider, model=target.model,
-                why=fact.why.value, start_s=start_s,
+                why=str(fact.why), start_s=start_s,
             )
         )  # fmt: skip
 
@@ -193,7 +193,7 @@ class Recorder:
 
 
 def _asked(record: Record, fact: Asked) -> None:
-    record.route, record.task, record.stream = fact.route, fact.task.value, fact.stream
+    record.route, record.task, record.stream = fact.route, str(fact.task), fact.stream
     record.caller, record.prompt_chars = fact.caller, fact.prompt_chars
 
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from unbroken.facts import AttemptAbandoned, AttemptAnswered, AttemptFailed, AttemptStarted
 from unbroken.sinks.cost import cost_usd
 from unbroken.sinks.otlp import CLIENT, SERVER, Scalar, attribute, attributes, title
-from unbroken.types import Target, Task, Usage
+from unbroken.types import Target, Task, Usage, Why
 
 __all__ = [
     "DURATION",
@@ -74,7 +74,7 @@ def server(base_url: str) -> tuple[str, int | None]:
 
 
 _KNOWN_MAX = 2048
-_known: dict[tuple[str, str, str, str, bool], bytes] = {}
+_known: dict[tuple[str, str, Task, Why, bool, int, str, str], bytes] = {}
 """What is the same in all spans of a target, as bytes; forgotten when there is too much of it."""
 
 
@@ -101,30 +101,33 @@ def request_said(
 
 def attempt_said(began: AttemptStarted, end: End) -> bytes:
     """Title and attributes of an attempt's span."""
-    key = (began.target.name, began.target.base_url, str(began.task), str(began.why), began.stream)
+    how = (end.finish, end.said_model) if isinstance(end, AttemptAnswered) else ("", "")
+    key = (began.target.name, began.target.base_url, began.task, began.why, began.stream, end.number, *how)
     same = _known.get(key)
     if same is None:
         if len(_known) >= _KNOWN_MAX:
             _known.clear()
-        named = title(f"{operation(began.task)} {began.target.model}", CLIENT)
-        same = _known[key] = named + attributes(_beginning(began))
-    said = [same, attribute("unbroken.attempt.number", end.number)]
+        same = _known[key] = _same(began, end.number, finish=how[0], said_model=how[1])
     if isinstance(end, AttemptAnswered):
-        if end.finish:
-            said.append(attribute("gen_ai.response.finish_reasons", (end.finish,)))
-        if end.said_model:
-            said.append(attribute("gen_ai.response.model", end.said_model))
-        if end.stream:
-            said.append(attribute("gen_ai.response.time_to_first_chunk", round(end.first_content_s, 4)))
+        said = attribute("gen_ai.response.time_to_first_chunk", round(end.first_content_s, 4)) if end.stream else b""
     elif isinstance(end, AttemptFailed):
-        said += (attribute("error.type", end.failure.kind.value), attribute("unbroken.attempt.shown", end.shown))
+        said = attribute("error.type", end.failure.kind.value) + attribute("unbroken.attempt.shown", end.shown)
         if end.failure.status:
-            said.append(attribute("http.response.status_code", end.failure.status))
+            said += attribute("http.response.status_code", end.failure.status)
     else:
-        said += (attribute("unbroken.attempt.abandoned", True), attribute("unbroken.attempt.outrun", end.outrun))  # noqa: FBT003 - an attribute's value
-    if end.usage is not None:
-        said.append(_usage(end.usage, end.target))
-    return b"".join(said)
+        said = attribute("unbroken.attempt.abandoned", True) + attribute("unbroken.attempt.outrun", end.outrun)  # noqa: FBT003 - an attribute's value
+    return same + said if end.usage is None else same + said + _usage(end.usage, end.target)
+
+
+def _same(began: AttemptStarted, number: int, *, finish: str, said_model: str) -> bytes:
+    """What attempts at a target say that differ in times and in counts alone."""
+    said = {
+        **_beginning(began),
+        "unbroken.attempt.number": number,
+        "gen_ai.response.finish_reasons": (finish,) if finish else None,
+        "gen_ai.response.model": said_model,
+    }
+    return title(f"{operation(began.task)} {began.target.model}", CLIENT) + attributes(said)
 
 
 def _beginning(began: AttemptStarted) -> dict[str, Scalar | None]:
@@ -144,16 +147,13 @@ def _beginning(began: AttemptStarted) -> dict[str, Scalar | None]:
 
 
 def _usage(usage: Usage, target: Target) -> bytes:
-    said = [
-        attribute("gen_ai.usage.input_tokens", usage.input_tokens),
-        attribute("gen_ai.usage.output_tokens", usage.output_tokens),
-    ]
+    said = attribute("gen_ai.usage.input_tokens", usage.input_tokens)
+    said += attribute("gen_ai.usage.output_tokens", usage.output_tokens)
     if usage.cached_tokens:
-        said.append(attribute("gen_ai.usage.cache_read.input_tokens", usage.cached_tokens))
+        said += attribute("gen_ai.usage.cache_read.input_tokens", usage.cached_tokens)
     if usage.cache_write_tokens:
-        said.append(attribute("gen_ai.usage.cache_creation.input_tokens", usage.cache_write_tokens))
+        said += attribute("gen_ai.usage.cache_creation.input_tokens", usage.cache_write_tokens)
     if usage.reasoning_tokens:
-        said.append(attribute("gen_ai.usage.reasoning.output_tokens", usage.reasoning_tokens))
-    if (usd := cost_usd(usage, target)) is not None:
-        said.append(attribute("unbroken.cost_usd", usd))
-    return b"".join(said)
+        said += attribute("gen_ai.usage.reasoning.output_tokens", usage.reasoning_tokens)
+    usd = cost_usd(usage, target)
+    return said if usd is None else said + attribute("unbroken.cost_usd", usd)

@@ -149,7 +149,7 @@ class Metrics:
         began = self._began.pop(fact.flight, None)
         if started is None:
             return
-        self.first_s[self._label(fact.target), started.task.value].add(fact.seconds)
+        self.first_s[self._label(fact.target), str(started.task)].add(fact.seconds)
         if began is not None:
             self.request_first_s[self._routes.get(started.route, OTHER),].add(fact.at - began)
 
@@ -168,8 +168,8 @@ class Metrics:
         started = self._under_way.pop((fact.flight, fact.number), None)
         if started is None:
             return
-        label, task = self._label(fact.target), started.task.value
-        self.attempts[label, started.why.value, outcome] += 1
+        label, task = self._label(fact.target), str(started.task)
+        self.attempts[label, str(started.why), outcome] += 1
         self.attempt_s[label, task, outcome].add(seconds)
         if fact.usage is not None:
             self._count(fact.usage, fact.target, label=label, task=task)

@@ -35,8 +35,9 @@ __all__ = ["Traces"]
 
 FLIGHTS_MAX = 20_000
 """Requests under way whose facts are kept; more than can be, so that lost facts do not add up."""
-_ENDS = (AttemptAnswered, AttemptFailed, AttemptAbandoned)
-_KEPT = frozenset((AttemptStarted, *_ENDS, CacheAnswered, Queued, FlightEnded))
+_KEPT = frozenset((
+    AttemptStarted, AttemptAnswered, AttemptFailed, AttemptAbandoned, CacheAnswered, Queued, FlightEnded,
+))  # fmt: skip
 
 
 class Traces:
@@ -50,7 +51,7 @@ class Traces:
         self._clock, self._wall = clock, wall
         self._sampler = Sampler(settings.sampler, settings.share)
         self._places: dict[str, Place] = {}
-        self._flights: dict[str, list[Any]] = {}
+        self._stories: dict[str, _Story] = {}
         self._spans: list[bytes] = []
         self._timer: asyncio.TimerHandle | None = None
         self._plain = Plain()
@@ -95,32 +96,37 @@ class Traces:
 
     def write(self, facts: list[Fact]) -> None:
         """Put facts aside, and make spans of those whose request is over."""
-        flights, offset_s = self._flights, self._wall() - self._clock()
-        for fact in facts:
-            kind = type(fact)
+        stories, offset_s = self._stories, self._wall() - self._clock()
+        told: Any
+        for told in facts:
+            kind = told.__class__
             if kind not in _KEPT:
                 continue
-            told: Any = fact
-            kept = flights.get(told.flight)
-            if kept is None:
-                kept = flights[told.flight] = []
-                if len(flights) > FLIGHTS_MAX:
-                    del flights[next(iter(flights))]
-            kept.append(fact)
-            if kind is FlightEnded:
-                del flights[told.flight]
-                self._over(told, kept, offset_s=offset_s)
+            story = stories.get(told.flight) or self._begun(told.flight)
+            if kind is AttemptStarted:
+                story.began[told.number] = told
+            elif kind is FlightEnded:
+                del stories[told.flight]
+                self._over(told, story, offset_s=offset_s)
+            else:
+                story.take(told)
         self._send_soon()
+
+    def _begun(self, flight: str) -> _Story:
+        story = self._stories[flight] = _Story()
+        if len(self._stories) > FLIGHTS_MAX:
+            del self._stories[next(iter(self._stories))]
+        return story
 
     async def drain(self, grace_s: float = 2.0) -> None:
         """Send what there is, and wait for so long at most until it has arrived."""
         self._send()
         await self._sender.close(grace_s)
 
-    def _over(self, ended: FlightEnded, facts: list[Any], *, offset_s: float) -> None:
+    def _over(self, ended: FlightEnded, story: _Story, *, offset_s: float) -> None:
         place = self._places.pop(ended.flight, None) or Place(ended.flight, None)
         if self._sampler.keeps(place):
-            self._spans += _Story(place, facts, plain=self._plain, offset_s=offset_s).spans(ended)
+            self._spans += _Spans(place, plain=self._plain, offset_s=offset_s).of(story, ended)
 
     def _send_soon(self) -> None:
         if len(self._spans) >= self._settings.batch_max:
@@ -141,50 +147,58 @@ class Traces:
 
 
 class _Story:
-    """The spans of one request that is over."""
+    """What was told of a request so far."""
 
-    __slots__ = ("_began", "_cache", "_ends", "_offset_s", "_place", "_plain", "_root", "_state", "_waited_s")
+    __slots__ = ("began", "cache", "ends", "waited_s")
 
-    def __init__(self, place: Place, facts: list[Any], *, plain: Plain, offset_s: float) -> None:
+    def __init__(self) -> None:
+        self.began: dict[int, AttemptStarted] = {}
+        self.ends: list[End] = []
+        self.waited_s, self.cache = 0.0, ""
+
+    def take(self, fact: End | Queued | CacheAnswered) -> None:
+        """Anything but the beginning of an attempt and the end of all."""
+        if isinstance(fact, Queued):
+            self.waited_s += fact.waited_s
+        elif isinstance(fact, CacheAnswered):
+            self.cache = fact.how
+        else:
+            self.ends.append(fact)
+
+
+class _Spans:
+    """Makes the spans of a request that is over."""
+
+    __slots__ = ("_offset_s", "_place", "_plain", "_root", "_state")
+
+    def __init__(self, place: Place, *, plain: Plain, offset_s: float) -> None:
         self._place, self._plain, self._offset_s = place, plain, offset_s
         self._root = place.id()
         self._state = place.parent.state if place.parent is not None else ""
-        self._began: dict[int, AttemptStarted] = {}
-        self._ends: list[End] = []
-        self._waited_s, self._cache = 0.0, ""
-        for fact in facts:
-            kind = type(fact)
-            if kind is AttemptStarted:
-                self._began[fact.number] = fact
-            elif kind in _ENDS:
-                self._ends.append(fact)
-            elif kind is Queued:
-                self._waited_s += fact.waited_s
-            elif kind is CacheAnswered:
-                self._cache = fact.how
 
-    def spans(self, ended: FlightEnded) -> list[bytes]:
+    def of(self, story: _Story, ended: FlightEnded) -> list[bytes]:
         """That of the request, and those of its attempts as far as their beginnings are known."""
-        attempts = [self._attempt(end, self._began[end.number]) for end in self._ends if end.number in self._began]
-        return [self._request(ended), *attempts]
+        began = story.began
+        attempts = [self._attempt(end, began[end.number]) for end in story.ends if end.number in began]
+        return [self._request(story, ended), *attempts]
 
     def _when(self, began: float, ended: float) -> tuple[int, int]:
         offset_s = self._offset_s
         return int((began + offset_s) * 1e9), int((ended + offset_s) * 1e9)
 
-    def _request(self, ended: FlightEnded) -> bytes:
+    def _request(self, story: _Story, ended: FlightEnded) -> bytes:
         place, failure = self._place, ended.failure
-        done = operation(next(iter(self._began.values())).task if self._began else Task.CHAT)
+        done = operation(next(iter(story.began.values())).task if story.began else Task.CHAT)
         by = ended.target.name if ended.target is not None else ""
         kind = failure.kind.value if failure is not None else ""
-        how = (ended.failover, ended.rescued, self._cache)
+        how = (ended.failover, ended.rescued, story.cache)
         said = request_said(done, ended.route, by=by, attempts=ended.attempts, how=how, error=kind)
         ours = failure is not None and failure.verdict.fault is not Fault.CALLER
         parent = place.parent
         return span(
             identity(place.trace, self._root, parent=parent.id if parent is not None else b"", state=self._state),
             said + unique("unbroken.request_id", ended.flight),
-            when_ns=self._when(ended.at - ended.total_s - self._waited_s, ended.at),
+            when_ns=self._when(ended.at - ended.total_s - story.waited_s, ended.at),
             error=self._plain(failure.message) if failure is not None and ours else None,
             remote=parent is not None,
         )
