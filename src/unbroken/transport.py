@@ -16,6 +16,7 @@ import os
 import ssl
 import zlib
 from collections import deque
+from time import monotonic
 from typing import cast
 from urllib.parse import urlsplit
 
@@ -274,7 +275,7 @@ class Connection(asyncio.Protocol):
         call, self._call = self._call, None
         self._parser = None
         if self._reusable and self.usable and not self._paused and len(self._origin.idle) < IDLE_MAX:
-            self.idle_since = asyncio.get_running_loop().time()
+            self.idle_since = monotonic()
             self._origin.idle.append(self)
         elif self._transport is not None:
             self._transport.close()
@@ -337,7 +338,7 @@ class Connections:
 
     def _pooled(self, origin: Origin) -> Connection | None:
         """The youngest idle connection; those that have been idle too long are closed."""
-        oldest = asyncio.get_running_loop().time() - IDLE_S
+        oldest = monotonic() - IDLE_S
         while origin.idle:
             connection = origin.idle.pop()
             if connection.usable and connection.idle_since >= oldest:

@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Mapping
 from email.utils import formatdate
 from http import HTTPStatus
+from time import monotonic
 from typing import NamedTuple, cast
 
 import httptools
@@ -97,7 +98,7 @@ class Server:
 
     def date(self) -> bytes:
         """The Date header of this second."""
-        now = asyncio.get_running_loop().time()
+        now = monotonic()
         if now - self._date[0] >= 1.0:
             self._date = (now, f"date: {formatdate(usegmt=True)}\r\n".encode())
         return self._date[1]
@@ -105,7 +106,7 @@ class Server:
     def _sweep(self) -> None:
         loop = asyncio.get_running_loop()
         for door in list(self.doors):
-            door.close_if_late(loop.time())
+            door.close_if_late(monotonic())
         self._sweeper = loop.call_later(SWEEP_S, self._sweep)
 
 
@@ -171,7 +172,7 @@ class Door(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass of it
         self._transport.set_write_buffer_limits(high=WRITE_HIGH_BYTES)
-        self._reading_since = asyncio.get_running_loop().time()
+        self._reading_since = monotonic()
         self._server.doors.add(self)
 
     def data_received(self, data: bytes) -> None:
@@ -179,7 +180,7 @@ class Door(asyncio.Protocol):
             return
         if not self._head_done:
             if not self._head_size and not self._busy:  # a request begins, perhaps long after the last one
-                self._reading_since = asyncio.get_running_loop().time()
+                self._reading_since = monotonic()
             self._head_size += len(data)
         try:
             self._parser.feed_data(data)
@@ -301,7 +302,7 @@ class Door(asyncio.Protocol):
     def _next(self) -> None:
         """The answer is out: take the next request, or close."""
         self._busy = False
-        self._reading_since = asyncio.get_running_loop().time()
+        self._reading_since = monotonic()
         if self._refused:
             self._linger()
             return
