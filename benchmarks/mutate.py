@@ -1,4 +1,4 @@
-"""Break the decision core in thousands of small ways, and see whether its tests notice: make mutate (an hour).
+"""Break the decision core in thousands of small ways, and see whether its tests notice: make mutate (twenty minutes).
 
     python -m benchmarks.mutate                           all of core
     python -m benchmarks.mutate --sample 500 --seed 1     five hundred of its mutants
@@ -36,7 +36,7 @@ import sys
 import tempfile
 import tomllib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -141,7 +141,8 @@ class Hunt:
         return found
 
     def _watch(self) -> Reach:
-        coverage = Coverage(data_file=None, config_file=False, include=[f"{self._tree / CORE}/*"])
+        files = [f"{self._tree / CORE}/*", f"{self._tree / TESTS}/*"]  # of constants tests may know more than core does
+        coverage = Coverage(data_file=None, config_file=False, include=files)
         seconds = []
         coverage.start()
         for number, _ in enumerate(self._items):
@@ -321,9 +322,10 @@ def copied(tree: Path) -> None:
     (tree / "tests/conftest.py").write_text(conftest + PROFILE, encoding="utf-8")
 
 
-def without_equivalents(mutants: list[Mutant]) -> list[Mutant]:
-    """Those that can make a difference; exits where the list of the others is not true any more."""
+def without_equivalents(mutants: list[Mutant], *, only: Collection[str] = ()) -> list[Mutant]:
+    """Those that can make a difference; exits where the list of the others (of these files) is not true any more."""
     listed = tomllib.loads(EQUIVALENT.read_text(encoding="utf-8"))["equivalent"]
+    listed = [each for each in listed if not only or each["file"] in only]
     known = {(each["file"], each["function"], change) for each in listed for change in each["changes"]}
     stale = known - {mutant.key for mutant in mutants}
     if stale:
@@ -352,7 +354,8 @@ def report(outcomes: list[tuple[Mutant, str]], equivalent: Mapping[str, int]) ->
 def main() -> int:
     """Make the mutants, hunt them, and say how many got away."""
     parser = argparse.ArgumentParser(description="Mutation testing of src/unbroken/core.")
-    parser.add_argument("--only", nargs="+", metavar="FILE", help="files of core, by their names")
+    files = sorted(path.name for path in (ROOT / CORE).glob("[!_]*.py"))
+    parser.add_argument("--only", nargs="+", default=(), choices=files, metavar="FILE", help="files of core, by name")
     parser.add_argument("--sample", type=int, metavar="N", help="so many mutants instead of all")
     parser.add_argument("--seed", type=int, default=0, help="which ones (0)")
     parser.add_argument("--quick", action="store_true", help="only short tests: the score is a lower bound")
@@ -360,10 +363,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder).resolve()
         copied(tree)
-        every = [mutant for path in sorted((tree / CORE).glob("*.py")) for mutant in mutants_of(path)]
-        mutants = without_equivalents(every)
+        paths = [path for path in sorted((tree / CORE).glob("*.py")) if not asked.only or path.name in asked.only]
+        every = [mutant for path in paths for mutant in mutants_of(path)]
+        mutants = without_equivalents(every, only=asked.only)
         equivalent = Counter(each.file for each in every) - Counter(each.file for each in mutants)
-        mutants = [each for each in mutants if not asked.only or each.file in asked.only]
         if asked.sample is not None and asked.sample < len(mutants):
             chosen = sorted(Random(asked.seed).sample(range(len(mutants)), asked.sample))
             mutants = [mutants[number] for number in chosen]

@@ -183,6 +183,18 @@ def test_other_allowances_forgive_nothing() -> None:
     assert world.ask() is None
 
 
+def test_a_key_that_was_gone_is_met_anew() -> None:
+    """Whoever loses a limit and gets one again begins with the whole of it, and others are asked what is left."""
+    world, met = World(requests_per_min=2), list[str]()
+    world.askers.met = lambda asker, _: met.append(asker)
+    world.ask()
+    world.askers.follow({})
+    world.askers.follow({"alice": Allowance(requests_per_min=2)})
+    assert list(world.askers.used(0.0)) == []
+    world.ask()
+    assert met == ["alice", "alice"]
+
+
 def test_facts_of_others_are_no_matter() -> None:
     """Requests without a limited key are not kept account of."""
     world = World(requests_per_min=1)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from core.gate_world import START, World, target
 from core.story import A, Story
 from unbroken.core.breaker import State
-from unbroken.facts import AttemptStarted, FirstContent
-from unbroken.failures import FailureKind
+from unbroken.facts import AttemptFailed, AttemptStarted, FirstContent
+from unbroken.failures import Failure, FailureKind
 from unbroken.types import Why
 
 
@@ -80,3 +81,18 @@ def test_a_look_is_allowed_until_the_rest_is_over() -> None:
     story.fails(FailureKind.RATE_LIMIT, retry_after_s=30.0)
     assert not story.board.may_look(A, story.now + 29.9)
     assert story.board.may_look(A, story.now + 30.0)
+
+
+def test_nobody_is_looked_at_who_has_no_room() -> None:
+    """One good answer would bring him back, but his provider would not give it."""
+    one = target(requests_per_min=4)
+    world = World(one)
+    waiters = [world.waiter() for _ in range(4)]
+    for number, waiter in enumerate(waiters):
+        world.begin(waiter, START)
+        failure = Failure(kind=FailureKind.SERVER, message="m", sent=number > 0)
+        world.board.fold(AttemptFailed(START, waiter.id, 1, one, failure, 0.0))
+    assert world.board.is_open(one)
+    assert world.board.may_look(one, START)
+    world.begin(world.waiter(), START)
+    assert not world.board.may_look(one, START)

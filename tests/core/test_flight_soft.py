@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from core.world import Flown, World, calls, ends, fail, gives, opens, says, world_of
+from core.world import Flown, Step, World, calls, ends, fail, gives, opens, says, world_of
 from unbroken.core.flight import Emit
 from unbroken.core.sound import Judge
-from unbroken.facts import Progressed
+from unbroken.facts import Progressed, TargetForced
 from unbroken.failures import FailureKind
 from unbroken.policy import Deadlines, Policy, Streaming
 from unbroken.types import Attempt, Delta, Finish, Fix, Response, Task, Usage, Why
@@ -123,6 +123,21 @@ def test_a_mended_request_that_fails_again_goes_elsewhere() -> None:
     """One change for one target; then whoever can take the request as it is."""
     flown = world_of(a=fail(FailureKind.UNSUPPORTED, fix=Fix(drop=("seed",)))).fly()
     assert (flown.names, flown.whys) == ("a a b", "first fix failover")
+
+
+@pytest.mark.parametrize(("targets", "names"), [("a b", "a b"), ("a", "a")])
+def test_whom_an_operator_took_out_meanwhile_is_not_asked_to_mend(targets: str, names: str) -> None:
+    """Others get the request as it is, even where the complaint would be the caller's affair."""
+    world = world_of(targets)
+
+    def refuses(_: Attempt) -> list[Step]:
+        world.board.fold(TargetForced(world.now, "a", True))
+        return fail(FailureKind.REQUEST, fix=Fix(drop=("seed",)))
+
+    world.play("a", refuses)
+    flown = world.fly()
+    assert flown.names == names
+    assert flown.kind is (FailureKind.REQUEST if targets == "a" else None)
 
 
 def test_what_nobody_supports_is_the_callers_affair() -> None:

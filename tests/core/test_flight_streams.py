@@ -28,6 +28,10 @@ SHOWN = TRUTH[:48]
 REST = TRUTH[48:]
 
 
+TIRED = [*begins(SHOWN), *fail(FailureKind.OVERLOADED, retry_after_s=60.0)]
+"""A stream that is cut, by a target that is to be left alone then."""
+
+
 def breaks(*words: str, kind: FailureKind = FailureKind.BROKEN) -> list[Step]:
     """A stream that is cut after these words."""
     return [*begins(*words), *fail(kind)]
@@ -221,6 +225,11 @@ def test_rescuers_who_rest_come_last_and_those_taken_out_never() -> None:
     assert world.fly().names == "a c d"
     world.force("d", open=True)
     assert world.fly().names == "a c a c"
+    alone = world_of("a b", a=(TIRED, carries_on(TRUTH)))
+    alone.change_all(prefix="assistant")
+    alone.force("b", open=True)
+    flown = alone.fly()
+    assert (flown.names, flown.text) == ("a a", TRUTH)
 
 
 def test_a_caller_who_reads_slowly_is_no_fault_of_the_providers() -> None:
@@ -255,13 +264,13 @@ def test_not_even_a_slow_reader_keeps_a_stream_for_ever() -> None:
 
 def test_each_of_those_who_rest_is_asked_once() -> None:
     """When one of them fails to go on, the next of them is asked before the one that broke."""
-    tired = [*begins(SHOWN), *fail(FailureKind.OVERLOADED, retry_after_s=60.0)]
-    world = world_of("a b c", a=tired, b=fail(FailureKind.CONNECT), c=carries_on(TRUTH))
-    world.change_all(prefix="assistant")
-    for name in "bc":
-        failure = fail(FailureKind.AUTH)[0].what
-        world.board.fold(AttemptFailed(world.now, "f", 1, world.target(name), failure, 0.1))
-    assert world.fly().names == "a b c"
+    for last, names in ((carries_on(TRUTH), "a b c"), (fail(FailureKind.CONNECT), "a b c a")):
+        world = world_of("a b c", a=TIRED, b=fail(FailureKind.CONNECT), c=last)
+        world.change_all(prefix="assistant")
+        for name in "bc":
+            failure = fail(FailureKind.AUTH)[0].what
+            world.board.fold(AttemptFailed(world.now, "f", 1, world.target(name), failure, 0.1))
+        assert world.fly().names == names
 
 
 # ------------------------------------------------------------------- answers that have said why they ended

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from random import Random
 from typing import Any
 
 import pytest
@@ -66,6 +67,21 @@ def test_the_deadline_is_for_the_whole_request() -> None:
     assert flown.names == "a b c"
     assert flown.end.failure is not None
     assert "within 15 s after 3 attempts" in flown.end.failure.message
+
+
+@pytest.mark.parametrize(("total_s", "names", "seconds"), [(2.25, "a", 0.25), (2.5, "a a", 2.5)])
+def test_nobody_waits_for_a_retry_that_would_come_too_late(total_s: float, names: str, seconds: float) -> None:
+    """At the deadline itself nothing is left to be sent, and the caller is told so at once."""
+
+    class Least(Random):
+        def random(self) -> float:
+            return 0.0
+
+    busy = fail(FailureKind.RATE_LIMIT, after_s=0.25, retry_after_s=2.0)
+    world = world_of("a", Policy(deadlines=Deadlines(total_s=total_s)), a=(busy, HANGS))
+    world.draw = Least()
+    flown = world.fly()
+    assert (flown.names, flown.seconds) == (names, seconds)
 
 
 def test_a_reserve_is_kept_for_the_last_candidate() -> None:

@@ -329,7 +329,7 @@ def test_accounts_of_callers_are_not_kept_for_ever(monkeypatch: pytest.MonkeyPat
         world.arrive(f"caller {number}")
         world.end(waiter, one, START)
         (waiter,) = world.begun(START)
-    assert len(world.gate._paid) <= 4
+        assert len(world.gate._paid) <= 3
 
 
 def test_accounts_of_those_who_wait_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -117,6 +117,15 @@ def test_work_outvotes_a_list() -> None:
     assert (endpoint.window.in_a_row, endpoint.cause) == (0, None)
 
 
+def test_work_of_the_first_moment_outvotes_the_first_list() -> None:
+    """On a clock that has just been started too."""
+    story = Probes()
+    story.now = 0.0
+    story.answers(after_s=0.5)
+    story.lists(FailureKind.AUTH)
+    assert story.obstacle() is None
+
+
 def test_only_work_since_the_last_list_outvotes_it() -> None:
     """An answer of before the last list is old: the next failure counts, of that key alone."""
     story = Probes()

@@ -279,8 +279,31 @@ def test_a_little_less_is_taken_from_its_own_time() -> None:
     assert one.room(START + 30.0) == 2.5
     assert one.room(START + 60.5) == 10.0
     for amount in (0.1, 0.2, 0.3):
-        one.spend(amount, START + 100.0)
+        one.spend(amount, START + 100.0 + 10.0 * amount)
     assert one.spent(START + 200.0) == 0.0
+
+
+def test_what_was_thought_right_comes_back_in_its_time() -> None:
+    """A correction by nothing corrects nothing."""
+    one = meter()
+    entry, seq, _ = one.spend(8.0, START)
+    one.correct(entry, seq, by=0.0, now=START + 0.4)
+    assert one.free_at(10.0, START + 1.0) == START + 60.5
+
+
+@pytest.mark.parametrize("lent", [100.0, None])
+def test_there_is_room_to_the_last_bit_or_there_is_none(lent: float | None) -> None:
+    """What is as much too large as sums may be off has room, and then it is free at once, whoever keeps the account."""
+    own, told = meter(1e9), learned(word(100.0, limit=1e9))
+    if lent is None:
+        own.spend(1e9 - 100.0, START)
+    else:
+        own.lend(lent)
+    for one in (own, told):
+        assert one.has_room(101.0, START)
+        assert one.free_at(101.0, START) == START
+        assert not one.has_room(101.001, START)
+        assert one.free_at(101.001, START) > START
 
 
 def test_what_is_spent_soon_after_joins_the_latest() -> None:

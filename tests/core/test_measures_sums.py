@@ -22,10 +22,10 @@ LISTED = replace(A, price=Price(input_usd=1e4, output_usd=1e4))
 
 def answered(measure: Measure, total_s: float = 1.0, *, first_s: float | None = None, tokens: float = 0.0,
              prompt_tokens: float = 0.0, usage: Usage | None = None, now: float = START) -> News:  # fmt: skip
-    """A plain answer came, where a hundred tokens are usual; with `first_s` a stream."""
+    """A plain answer came, where nobody knows how long answers are; with `first_s` a stream."""
     stream = first_s is not None
     fact = AttemptAnswered(now, "f", 1, LISTED, first_s or total_s, total_s, stream, usage)
-    return measure.answered(fact, prompt_tokens, tokens=tokens, usual_tokens=100.0)
+    return measure.answered(fact, prompt_tokens, tokens=tokens, lengths=Lengths())
 
 
 def known(begin_s: float = 1.0, pace_s: float = 0.01) -> Measure:
@@ -148,23 +148,26 @@ def test_a_measurement_is_known_at_once(how: str) -> None:
     elif how == "plain":
         answered(measure, 9.0, tokens=100.0)
     else:
-        measure.outrun(9.0, 0.0, tokens=100.0, stream=how == "outrun", now=START)
+        measure.outrun(12.0, 0.0, tokens=100.0, stream=how == "outrun", now=START)
     assert sum(measure.time_s(0.0, tokens=100.0, now=START)) > sum(before)
 
 
 def test_whoever_is_outrun_is_late_for_the_length_of_the_prompt() -> None:
-    """Four seconds are no news where reading takes that long; five are."""
+    """And of an answer three times as long as usual: eight seconds are no news where that takes as long; nine are."""
     for stream in (True, False):
         measure = known(1.0, 0.01)
         tokens = 0.0 if stream else 200.0
-        before = measure.time_s(4_000.0, tokens=tokens, now=START)
-        assert sum(before) == pytest.approx(2.0 if stream else 4.0)
+        before = measure.time_s(4_000.0, tokens=3.0 * tokens, now=START)
+        assert sum(before) == pytest.approx(2.0 if stream else 8.0)
         for seconds in (1.0, sum(before) - 0.01):
             assert measure.outrun(seconds, 4_000.0, tokens=tokens, stream=stream, now=START) is News.NONE
-        assert measure.time_s(4_000.0, tokens=tokens, now=START) == before
+        assert measure.time_s(4_000.0, tokens=3.0 * tokens, now=START) == before
         measure.outrun(1.2 * sum(before), 4_000.0, tokens=tokens, stream=stream, now=START)
-        assert sum(measure.time_s(4_000.0, tokens=tokens, now=START)) > sum(before)
+        assert sum(measure.time_s(4_000.0, tokens=3.0 * tokens, now=START)) > sum(before)
         assert measure.seen == 4
+    unseen = Measure()
+    unseen.outrun(4.0, 0.0, tokens=200.0, stream=False, now=START)
+    assert sum(unseen.time_s(0.0, tokens=200.0, now=START)) == pytest.approx(4.0), "it is taken to have been usual"
 
 
 def test_doubt_is_that_of_what_a_caller_waits_for() -> None:
@@ -194,22 +197,35 @@ def test_what_is_guessed_of_the_other_is_unsure() -> None:
 
 
 def test_a_target_is_as_wordy_as_can_be_no_chance() -> None:
-    """The part of its excess that is more than three deviations of the mean of so many answers."""
-    measure = Measure()
-    seen: list[float] = []
-    for tokens in (200.0, 10.0, 350.0, 120.0, 1.0):
-        answered(measure, tokens=tokens)
-        seen.append(tokens / 100.0)
-        own = measure.words
-        squared = (own.value - 1.0) ** 2
-        chance = 9.0 * max(1.0, own.variance) / len(seen)
-        assert measure.wordiness == pytest.approx(1.0 + (own.value - 1.0) * squared / (squared + chance))
-    for _ in range(400):
-        answered(measure, tokens=20.0)
-    squared = (measure.words.value - 1.0) ** 2
-    excess = (measure.words.value - 1.0) * squared / (squared + 9.0 * max(1.0, measure.words.variance) / 200.0)
-    assert measure.wordiness == pytest.approx(1.0 + excess)
-    assert measure.wordiness < 1.0
+    """What its excess, as a logarithm, is beyond four deviations of the mean of so many answers, to either side."""
+    for spread in (2.0, 0.0):
+        lengths = Lengths()
+        for number in range(100):
+            lengths.add(100.0 * exp(spread * (-1.0) ** number), 0.0)
+        usual = log(lengths.usual(0.0))
+        for times in (9.0, 1.0 / 9.0):
+            measure, seen = Measure(), 0
+            for tokens in (2_000.0 * times, 10.0 * times, 350.0 * times, 120.0 * times, *[100.0 * times] * 400):
+                answer = AttemptAnswered(START, "f", 1, LISTED, 0.5, 1.0, True, None)
+                measure.answered(answer, 0.0, tokens=tokens, lengths=lengths)
+                seen += 1
+                own = measure.words
+                chance = 4.0 * sqrt(max(own.variance, lengths.all.variance) / min(seen, 200))
+                excess = max(0.0, abs(own.value) - chance)
+                assert log(measure.wordiness) == pytest.approx(excess if own.value > 0.0 else -excess)
+            assert measure.words.count == seen
+            assert measure.words.value == pytest.approx(log(100.0 * times) - usual, abs=0.1)
+            assert excess > 0.5
+
+
+def test_who_is_wordy_is_not_known_from_the_first_answers() -> None:
+    """The short ones come first, and everybody seems to write more and more: a hundred have to be there."""
+    lengths, measure = Lengths(), Measure()
+    answer = AttemptAnswered(START, "f", 1, LISTED, 0.5, 1.0, True, None)
+    for number in range(101):
+        measure.answered(answer, 0.0, tokens=50.0, lengths=lengths)
+        assert measure.words.count == max(0, number - 99)
+        lengths.add(20.0, 0.0)
 
 
 def test_a_charge_as_listed_is_not_remembered() -> None:
@@ -224,6 +240,10 @@ def test_a_charge_as_listed_is_not_remembered() -> None:
     assert 1.0 < measure.usd.guess(START)[0] < 1.1
     answered(measure, usage=records.replace(tokens, cost_usd=0.4))
     assert measure.usd.count == 3, "from then on every charge counts"
+    second = Measure()
+    for cost_usd in (0.4, 0.44):
+        answered(second, usage=records.replace(tokens, cost_usd=cost_usd))
+    assert second.usd.count == 2, "one as listed is enough for that"
     first = Measure()
     answered(first, usage=records.replace(tokens, cost_usd=0.44))
     assert first.usd.count == 1
@@ -241,7 +261,7 @@ def test_a_charge_without_a_list_is_by_the_token() -> None:
     ):
         measure = Measure()
         fact = AttemptAnswered(START, "f", 1, A, 1.0, 1.0, False, usage)
-        measure.answered(fact, 0.0, tokens=0.0, usual_tokens=100.0)
+        measure.answered(fact, 0.0, tokens=0.0, lengths=Lengths())
         assert measure.usd.guess(START)[0] == pytest.approx(each)
 
 
@@ -289,17 +309,21 @@ def test_failures_are_forgotten_when_the_answers_since_would_be_a_wonder() -> No
 
 
 def test_lengths_go_by_the_class_of_the_prompt() -> None:
-    """Up to 128 tokens, then twice as many with each class; ten answers in a class say as much as all others."""
-    lengths = Lengths()
-    for _ in range(10):
-        lengths.add(100.0, 127.9)
-        lengths.add(300.0, 128.0)
-    mean = lengths.all.value
-    assert lengths.usual(0.0) == pytest.approx((mean + 100.0) / 2.0)
-    assert lengths.usual(255.9) == pytest.approx((mean + 300.0) / 2.0)
-    assert lengths.usual(256.0) == mean
-    lengths.add(5_000.0, 128.0 * 2**10)
-    assert lengths.usual(1e12) == lengths.usual(128.0 * 2**10) > lengths.usual(128.0 * 2**10 - 1.0)
+    """By their logarithms, two classes for each doubling; ten answers in a class say as much as all others."""
+    edges = [64.0 * (2.0 ** (number / 2.0) - 1.0) for number in range(25)]
+    for lower, upper, next_one in zip(edges, edges[1:], edges[2:], strict=False):
+        lengths = Lengths()
+        for _ in range(10):
+            lengths.add(100.0, lower + 0.01)
+            lengths.add(300.0, upper + 0.01)
+        middle = sqrt(100.0 * 300.0)
+        assert exp(lengths.all.value) == pytest.approx(middle)
+        for prompt_tokens, own in ((lower + 0.01, 100.0), (upper - 0.01, 100.0), (upper + 0.01, 300.0)):
+            assert lengths.usual(prompt_tokens) == pytest.approx(sqrt(middle * own))
+        if next_one < edges[-1]:
+            assert lengths.usual(next_one + 0.01) == pytest.approx(middle)
+    lengths.add(5_000.0, 1e6)
+    assert lengths.usual(1e12) == lengths.usual(1e6)
     assert Lengths().usual(5.0) == 300.0
 
 
@@ -307,7 +331,7 @@ def test_lengths_go_by_the_class_of_the_prompt() -> None:
 
 
 def expected(*, usd: float | None = 1.0, seconds: float = 1.0, success: float = 1.0, seen: int = 1) -> Expected:
-    return Expected(seconds, seconds, success, usd, seen, 0)
+    return Expected(seconds, seconds, success, usd, seen, 0, stream=False, doubt=0.0)
 
 
 def test_the_cheapest_are_a_hundred_times_better_at_most() -> None:

@@ -363,6 +363,19 @@ def test_words_of_two_models_keep_their_distance() -> None:
     assert errand.target != other.target and second == first + APART_S
 
 
+def test_a_word_does_not_put_off_the_free_question() -> None:
+    """Free questions come at their interval, whatever words are asked for in between."""
+    watch = Watch(post(replace(BOTH, jitter=0.0), worded=(A,)))
+    watch.wants(A)
+    at, errand = watch.next()
+    watch.hears(errand)
+    watch.fails(FailureKind.SERVER)
+    _, errand = watch.next()
+    assert not errand.free
+    watch.hears(errand)
+    assert watch.next() == (at + EVERY_S, Errand(A, free=True))
+
+
 def test_a_word_does_not_wait_for_the_distance_of_free_questions() -> None:
     """A free question that was just asked does not keep a word from going before the caller's request."""
     watch = Watch(post(replace(BOTH, jitter=0.0), worded=(A,)))

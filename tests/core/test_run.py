@@ -110,6 +110,9 @@ def test_a_stream_has_a_pace_to_keep() -> None:
         run.heard([Delta(text="x" * chars)], START + look + 1.0)
     assert late(run, START + 20.9) is None
     assert late(run, START + 21.0) == ("slow", "p/m#1: only 19 characters in 5 s")
+    slow = run_of()
+    slow.heard([Delta(text="x" * 19)], START + 1.0)
+    assert late(slow, START + 6.0) == ("slow", "p/m#1: only 19 characters in 5 s")
 
 
 def test_a_stream_has_an_end() -> None:
@@ -216,6 +219,7 @@ def test_what_is_not_to_be_seen_yet_is_kept() -> None:
     assert stream.release([second], streaming=True, whole_calls=False) == [first, second]
     assert not stream.holds
     assert stream.release([first], streaming=True, whole_calls=False) == [first]
+    assert run_of().release([first, second], streaming=True, whole_calls=False) == [first, second]
     assert plain.take_held() == [second]
     assert plain.take_held() == []
     plain.release([second], streaming=False, whole_calls=False)

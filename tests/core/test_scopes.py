@@ -74,6 +74,18 @@ def test_what_began_before_an_outage_leads_nowhere() -> None:
             assert health.breaker.state is state
 
 
+def test_beginnings_are_known_to_a_millionth_of_a_second() -> None:
+    """They are worked out by subtraction: an attempt counts for what begins at the same moment, and not for later."""
+    for later_s, counts in ((1e-6, True), (2e-6, False)):
+        released, rested = Health(Breaking()), Health(Breaking())
+        for event in (Event.FORCE_OPEN, Event.RELEASE):
+            released.force(later_s, event)
+        rested.cool(later_s, None, cool_s=60.0, why="rate_limit")
+        for health in (released, rested):
+            health.good(1.0, 0.0, chance=0.0)
+        assert (released.window.calls, rested.cooled) == ((1, 0) if counts else (0, 1))
+
+
 def test_a_failed_question_a_second_before_the_end_begins_the_rest_anew() -> None:
     """Where nobody was even there, no caller is sent to find that out; sooner it says nothing new."""
     for early_s, until in ((1.0, START + 14.0), (1.1, START + 5.0)):

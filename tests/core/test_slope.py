@@ -11,7 +11,7 @@ from core.story import said
 from core.world import START
 from unbroken.core.board import Board
 from unbroken.core.experience import Experience
-from unbroken.core.measures import READ_TOKENS, Measure
+from unbroken.core.measures import READ_TOKENS, Lengths, Measure
 from unbroken.core.strategies import STRATEGIES, Draw, View
 from unbroken.core.typical import SLOPE_MOST, News, Slope, Typical
 from unbroken.facts import AttemptAnswered, Decided
@@ -35,7 +35,7 @@ def read(
             measure.heard(seconds, prompt_tokens, now=START + number)
         else:
             fact = AttemptAnswered(START + number, "f", 1, FAST, seconds, seconds, False)
-            measure.answered(fact, prompt_tokens, tokens=0.0, usual_tokens=1.0)
+            measure.answered(fact, prompt_tokens, tokens=0.0, lengths=Lengths())
     return measure
 
 
@@ -121,7 +121,7 @@ def charged(measure: Measure, cost_usd: float, price: Price) -> News:
     target = Target(name="t", provider="t", model="m", price=price)
     usage = Usage(input_tokens=50, output_tokens=50, cost_usd=cost_usd)
     return measure.answered(
-        AttemptAnswered(START, "f", 1, target, 0.5, 1.0, True, usage), 50, tokens=50, usual_tokens=50
+        AttemptAnswered(START, "f", 1, target, 0.5, 1.0, True, usage), 50, tokens=50, lengths=Lengths()
     )
 
 
@@ -180,4 +180,5 @@ def test_of_the_unseen_nobody_has_strayed() -> None:
     assert not Experience().strayed(SLOW, START)
     assert not Experience().strayed(SLOW, START, route="r")
     assert not board(3.0).experience.strayed(SLOW, START)
-    assert board(0.6, of_late_s=6.0).experience.strayed(SLOW, START)
+    assert not board(0.6, of_late_s=1.0).experience.strayed(SLOW, START), "a tenth is nothing"
+    assert board(0.6, of_late_s=1.2).experience.strayed(SLOW, START), "nearly twice as slow is more than luck"

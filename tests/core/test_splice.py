@@ -158,6 +158,7 @@ def test_twelve_characters_are_no_coincidence(again: int, whole: str) -> None:
     """Fewer that repeat the end may be meant."""
     seen = "abcdefghijklmnop"
     assert spliced(Mode.PREFIX, seen, seen[-again:] + ", and on") == whole
+    assert spliced(Mode.PREFIX, seen, seen[-again:]) == whole.removesuffix(", and on")
 
 
 @pytest.mark.parametrize(("preface_chars", "joins"), [(399, True), (400, True), (401, False)])
@@ -213,6 +214,16 @@ def test_white_space_around_the_joint_is_not_doubled(after: str) -> None:
     seen = TRUTH[: TRUTH.index("When")]
     for pieces in (["\n", "\nWhen"], ["\n\nWhen"], ["\nWhen"], [" ", "When"], ["When"]):
         assert spliced(Mode.ASK, seen, anchor_of(seen), *pieces) == seen + "When"
+    assert spliced(Mode.ASK, seen, anchor_of(seen), "\n") == seen
+
+
+def test_what_has_joined_is_shown_at_once() -> None:
+    """A word after the anchor need not wait for the end, though the white space before it is not what was shown."""
+    seen = TRUTH[: TRUTH.index("When")]
+    splicer = Splicer(Continuation(Mode.ASK, seen), shown(seen))
+    joined = splicer.feed([Delta(text=anchor_of(seen) + "\nWhen")])
+    assert isinstance(joined, list)
+    assert [delta.text for delta in joined] == ["When"]
 
 
 @pytest.mark.parametrize("pieces", [["Hello"], ["\n\nHello"], ["\n", "\nHel", "lo"]])

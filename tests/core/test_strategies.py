@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from math import log
 from random import Random
 from typing import Any
 
@@ -238,9 +239,10 @@ def test_a_region_holds_what_begins_with_its_name(regions: tuple[str, ...], plac
     assert within(regions, place) is is_within
 
 
-def test_best_takes_the_less_busy_of_equals() -> None:
+@pytest.mark.parametrize("unit_s", [0.1, 1.0, 10.0])
+def test_best_takes_the_less_busy_of_equals(unit_s: float) -> None:
     """Who is at most a twentieth slower is as good, and whoever is slower still is not."""
-    board = without_savings(experienced({"a": 1.0, "b": 1.03, "c": 1.2}))
+    board = without_savings(experienced({"a": unit_s, "b": 1.03 * unit_s, "c": 1.2 * unit_s}))
     firsts = Counter(order("best", ABC, view(board, seed=seed))[0] for seed in range(100))
     assert firsts["a"] == 100 or firsts["b"] == 100 or (firsts["a"] > 20 and firsts["b"] > 20)
     assert not firsts["c"]
@@ -274,6 +276,32 @@ def test_a_look_is_paid_for_and_the_best_follows_soon(strategy: str) -> None:
     assert chosen(strategy, ABC, view(without_savings(board))) == Choice(choice.order)
 
 
+@pytest.mark.parametrize(
+    ("times", "requirements", "price"),
+    [
+        (1.0, {"speed": 1.0}, 1.0),
+        (1.4, {"speed": 1.0}, 1.0),  # likely to be in time, and not much worse
+        (1.4, {"speed": 4.0}, 2.0 * 4.0 * log(1.4)),
+        (1.4, {"reliability": 1.0}, 1.0),  # nobody minds
+        (9.0, {"speed": 1.0}, 2.0 * log(2.5)),  # the best one will be asked as well, after half again its time
+        (9.0, {"speed": 1.0, "cost": 1.0}, 2.0 * (log(2.5) + log(3.0 + 1.0))),  # ... and both are paid
+        (1.4, {"speed": 1.0, "cost": 1.0}, 2.0 * (log(1.4) + log(3.0))),
+    ],
+)
+def test_a_look_costs_what_it_is_likely_to_lose(times: float, requirements: dict[str, float], price: float) -> None:
+    """One request for each half by which its answer is likely to be worse, as a logarithm; one at least."""
+    board = led_by(Board(Random(0)), ABC[0])
+    for target, first_s in ((ABC[0], 1.0), (ABC[1], times)):
+        for at in range(30):  # reading takes nothing, and nothing is written after the first word
+            board.experience.own("r", target).heard(first_s, 0.0, now=START + at)
+            board.experience.own("r", target).paces.add(1e-6, START + at)
+    dear = 3.0 if "cost" in requirements else 1.0
+    pair = [replace(ABC[0], price=Price(output_usd=1.0)), replace(ABC[1], price=Price(output_usd=dear))]
+    choice = chosen("learned", pair, view(board, requirements=requirements, now=START + 30.0))
+    assert choice.look is pair[1]
+    assert choice.price == pytest.approx(price, rel=0.02)
+
+
 def test_a_look_at_somebody_dear_costs_more() -> None:
     """Ten times the money is nine more requests, and is put off until so much was saved or all that can be."""
     board = led_by(experienced({"a": 0.5, "b": 0.5}), ABC[0])
@@ -282,6 +310,23 @@ def test_a_look_at_somebody_dear_costs_more() -> None:
     assert chosen("learned", pair, seen).price == pytest.approx(9.0, rel=0.01)
     board.experience.scout("r").purse = 3.9
     assert chosen("learned", pair, seen).look is None
+
+
+@pytest.mark.parametrize("usd", [(None, 10.0), (10.0, None), (0.0, 10.0), (10.0, 0.0)])
+def test_a_look_costs_no_money_that_is_not_known(usd: tuple[float | None, float | None]) -> None:
+    """Beside one without a price, or who is free, nobody is so many times as dear."""
+    board = led_by(experienced({"a": 0.5, "b": 0.5}), ABC[0])
+    pair = [replace(target, price=Price(output_usd=each)) for target, each in zip(ABC, usd, strict=False)]
+    choice = chosen("fastest", pair, view(board))
+    assert (choice.look, choice.price) == (pair[1], 1.0)
+
+
+def test_nobody_is_slow_beside_one_who_was_never_heard() -> None:
+    """A look costs more where the best one is likely to be asked as well: there nothing is known of it."""
+    board = led_by(experienced({"b": 2.0}), ABC[0])
+    choice = chosen("fastest", ABC[:2], view(board))
+    assert [target.name for target in choice.order] == ["a", "b"]
+    assert (choice.look, choice.hedge_s, choice.price) == (ABC[1], None, 1.0)
 
 
 def test_one_who_failed_of_late_is_looked_at_too() -> None:

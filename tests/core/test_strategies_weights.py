@@ -85,10 +85,11 @@ def test_hedge_needs_two_and_goes_by_the_95th_percentile() -> None:
 
 
 def test_doubt_about_time_counts_where_time_does() -> None:
-    """Whoever only has to be cheap may be as little known as he likes."""
+    """Whoever only has to be cheap may be as little known as he likes, and gains nothing by it."""
     board = known({"a": 1.0})
     board.experience.measure(ABC[1])
     said(board, ABC[1], 1.0, usage=Usage(output_tokens=1))
     targets = priced(a=1.0, b=0.95)
     assert first_of("best", targets, board, cost=1.0) == "b"
     assert first_of("best", targets, board, cost=1.0, speed=1.0) == "a"
+    assert first_of("best", priced(a=1.0, b=1.1), board, cost=1.0) == "a"

@@ -41,10 +41,22 @@ def test_the_first_measurement_is_believed() -> None:
 
 
 def test_it_rises_faster_than_it_falls() -> None:
-    """What is worse than expected weighs twice what is better."""
-    risen, fallen = seen(*[1.0] * 100, 1.05), seen(*[1.0] * 100, 1 / 1.05)
-    assert log(value(risen)) == pytest.approx(-2 * log(value(fallen)))
-    assert 1.0 < value(risen) < 1.01
+    """What is so much worse that something seems to have happened weighs twice; what varies as ever weighs the same."""
+    for times, weight in ((1.05, 1.0), (3.0, 2.0)):
+        risen, fallen = seen(*[1.0] * 100, times), seen(*[1.0] * 100, 1 / times)
+        assert log(value(risen)) == pytest.approx(-weight * log(value(fallen)))
+        assert 1.0 < value(risen) < 1.05
+
+
+def test_after_a_bad_answer_a_good_one_weighs_as_ever() -> None:
+    """It is not believed the sooner that things are better because they seemed to be worse."""
+    calm, alarmed = seen(*[1.0] * 101), seen(*[1.0] * 100, 3.0)
+    moved = []
+    for made in (calm, alarmed):
+        before = value(made)
+        made.add(before / 1.05, START)
+        moved.append(log(before / value(made)))
+    assert moved[1] == pytest.approx(moved[0], rel=0.2)
 
 
 def test_the_more_is_known_the_less_a_measurement_says() -> None:
@@ -124,11 +136,11 @@ def test_by_chance_hardly_anything_changes() -> None:
 
 
 def test_it_finds_the_mean_and_how_unsure_that_is() -> None:
-    """Of the logarithms, a little on the careful side; the doubt is about what it is off by."""
+    """Of the logarithms; the doubt is about what it is off by."""
     draw = Random(4)
     made = seen(*[draw.lognormvariate(0.0, 0.3) for _ in range(2_000)], every_s=0.2)
     now = START + 400
-    assert -0.05 < log(value(made, now)) < 0.15
+    assert -0.08 < log(value(made, now)) < 0.08
     assert 0.0 < doubt(made, now) < 0.01
 
 
@@ -185,15 +197,13 @@ def test_an_estimate_lies_among_what_was_seen(values: list[float], later_s: floa
 
 
 def test_a_mean_is_of_the_last_few_hundred() -> None:
-    """And one that is far away counts for five times the mean."""
+    """What came before fades by a two-hundredth with each."""
     made = Mean()
     for number in range(100):
         made.add(50.0 if number % 2 else 150.0)
     assert made.count == 100
     assert made.value == pytest.approx(100.0)
     assert made.variance == pytest.approx(2_500.0, rel=0.1)
-    made.add(1e9)
-    assert made.value == pytest.approx(104.0, rel=0.01)
     for _ in range(2_000):
         made.add(10.0)
     assert made.value == pytest.approx(10.0, rel=0.02)

@@ -55,8 +55,8 @@ class Textbook:
                 step = max(1.0 / (10.0 + self.seen), 0.02)
                 self.noise = max(0.001, (1.0 - step) * self.noise + step * off**2)
         gain = variance / (variance + noise)
-        faster = max(gain, min(0.5, 2.0 * gain))
-        self.mean, self.variance = mean + (faster if off > 0.0 else gain) * off, variance * noise / (variance + noise)
+        faster = max(gain, min(0.5, 2.0 * gain)) if off > 0.0 and self.sums[+1] > 1.5 else gain
+        self.mean, self.variance = mean + faster * off, variance * noise / (variance + noise)
         weight = min(1.0, share * max(1.0 / self.seen, (now - self.at) / 3600.0))
         self.normal += weight * max(-2.5 * deviation, min(aside, 2.5 * deviation))
         if news is News.CHANGED and mark < self.normal:
@@ -98,6 +98,7 @@ STORIES: dict[str, list[Measured]] = {
     "always the same": [*steady(0.0, 300), (1.0, 1_000.0, 1.0), (1.02, 1.0, 1.0)],
     "wild": [*steady(1.5, 120)],
     "worse and back": [*steady(0.3, 60), *steady(0.3, 40, of=4.0, seed=3), *steady(0.3, 40, seed=4)],
+    "better at once": [(1.0, 0.0, 1.0), (0.6, 1.0, 1.0)],
     "better and back": [*steady(0.3, 60), *steady(0.3, 40, of=0.2, seed=5), *steady(0.3, 40, seed=6)],
     "slowly worse": [(exp(number / 40.0), 1.0, 1.0) for number in range(150)],
     "slowly better": [(exp(-number / 40.0), 1.0, 1.0) for number in range(150)],
@@ -133,6 +134,26 @@ def test_two_deviations_are_a_hope(deviations: float, news: News) -> None:
         made.add(1.0, START)
     assert made.add(exp(-deviations * made.noise**0.5), START) is news
     assert len(set(News)) == 3
+
+
+@pytest.mark.parametrize("surprises", [(3.0, 3.0, 3.0, 3.0), (9.0, 9.0), (9.0, 3.2, 3.0)])
+def test_so_many_surprises_in_a_row_are_a_change(surprises: tuple[float, ...]) -> None:
+    """Four of three deviations, or two of more than counts; a wonder counts for no more than four and a half."""
+    made = Typical()
+    for _ in range(30):
+        made.add(1.0, START)
+    news = [made.add(made.guess(START)[0] * exp(times * made.noise**0.5), START) for times in surprises]
+    assert news == [*[News.NONE] * (len(surprises) - 1), News.CHANGED]
+
+
+def test_to_have_waited_as_long_as_was_expected_says_nothing() -> None:
+    """What is more than it, and nobody knows how much, is learned from; the first time anything is."""
+    made = Typical()
+    made.at_least(2.0, START)
+    made.at_least(made.guess(START)[0], START)
+    assert made.count == 1
+    made.at_least(2.1, START)
+    assert made.count == 2
 
 
 def test_what_it_is_told_of_its_noise_is_where_it_begins() -> None:
@@ -212,14 +233,14 @@ def test_a_slope_has_its_bounds() -> None:
 
 
 def test_each_number_moves_a_mean_by_its_weight() -> None:
-    """The first is the mean; then each is one of so many, and of two hundred at most; five times the mean is enough."""
+    """The first is the mean; then each is one of so many, and of two hundred at most."""
     draw, made = Random(8), Mean()
     mean = variance = 0.0
     for count in range(1, 500):
         seen = draw.expovariate(0.2) ** 2
         made.add(seen)
         weight = max(1.0 / count, 0.005)
-        off = (seen if count == 1 else min(seen, 5.0 * mean)) - mean
+        off = seen - mean
         if count > 1:
             variance = (1.0 - weight) * variance + weight * off**2
         mean += weight * off

@@ -20,7 +20,7 @@ from unbroken.sim.core_player import core_player
 from unbroken.sim.course import Making, Outcomes, Scene, play
 from unbroken.sim.market import CONNECT_S, STATUS_S, Answer, Ask, Luck, Market
 from unbroken.sim.outages import DAYS, Plan, planned
-from unbroken.sim.results import AFTER, COLUMNS, Windows, row_of
+from unbroken.sim.results import AFTER, COLUMNS, Windows, row_of, summarised
 from unbroken.sim.scenario import Scenario, Workload, scene_of, staged, supplier_for
 from unbroken.sim.suppliers import CLASSES, Supplier, Weights, class_of
 from unbroken.sim.traces import Lengths, Trace, made_up
@@ -347,6 +347,9 @@ def test_what_fails_when_all_break_off_is_nobodys_fault() -> None:
     assert not outcomes.done[0]
     assert outcomes.best[0] < inf
     assert outcomes.hopeless[0]
+    summary = summarised("core", outcomes, scene=of, weights=Weights())
+    assert (summary.extra_able, summary.extra_fair) == (outcomes.attempts[0] - 1, 0.0)
+    assert summary.extra_able > 0.0
 
 
 def of_route(of: Scene) -> Route:

@@ -59,6 +59,7 @@ class Askers:
         for asker, allowance in allowances.items():
             pool = self._pools[asker] = known.get(asker) or Pool()
             pool.follow(allowance)
+        self._used_at = {asker: at for asker, at in self._used_at.items() if asker in self._pools}
 
     def used(self, now: float) -> Iterator[tuple[str, Pool]]:
         """The room of the keys that were used lately, by their hash: of very many that there may be, few are.
@@ -66,16 +67,15 @@ class Askers:
         Of all others nothing is spent here, and nobody who shares their limits is asked: they have the whole.
         """
         for asker, used_at in list(self._used_at.items()):
-            pool = self._pools.get(asker)
-            kept_s = LATE_S + max((meter.window_s for meter in pool.meters.values()), default=0.0) if pool else 0.0
-            if pool is not None and (pool.in_flight or now - used_at <= kept_s):
+            pool = self._pools[asker]
+            kept_s = LATE_S + max((meter.window_s for meter in pool.meters.values()), default=0.0)
+            if pool.in_flight or now - used_at <= kept_s:
                 yield asker, pool
                 continue
             del self._used_at[asker]
-            if pool is not None:
-                pool.lend(inf)
-                for meter in pool.meters.values():
-                    meter.lend(inf)
+            pool.lend(inf)
+            for meter in pool.meters.values():
+                meter.lend(inf)
 
     def refusal(self, asker: str, cost: Cost, *, now: float) -> Failure | None:
         """Why a request of this key is turned away, and when to come back; None where there is room."""

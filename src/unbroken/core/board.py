@@ -291,16 +291,10 @@ class Board:
             purse = self._purses[route.name] = Purse(route.policy.budget)
         return purse
 
-    def expect(
-        self, target: Target, request: Request, *, now: float, route: str = "", priced: bool = True
-    ) -> Expected:  # fmt: skip
-        """What may be expected of a target for this request; see `Experience.question`."""
-        return self.expect_each([target], request, now=now, route=route, priced=priced)[0]
-
     def expect_each(
-        self, targets: Sequence[Target], request: Request, *, now: float, route: str = "", priced: bool = True
+        self, targets: Sequence[Target], request: Request, *, now: float, route: str, priced: bool
     ) -> list[Expected]:
-        """The same of each of these."""
+        """What may be expected of each of these for this request; see `Experience.question`."""
         expect, stream = self.experience.expect, request.stream
         question = self.experience.question(request, now=now, route=route, priced=priced)
         waits = [self.standing(target).latency(stream=stream).late(now) for target in targets]

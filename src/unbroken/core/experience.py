@@ -1,8 +1,8 @@
 """What is known of targets from what they did: a fold over facts, and what follows for a request.
 
-    question = experience.question(request, now=now)                    what matters of a request
-    experience.expect(target, question)                                 from all that was seen of its model there
-    experience.expect(target, experience.question(..., route="chat"))   from what this route saw
+    question = experience.question(request, now=now, route="", priced=True)   what matters of a request
+    experience.expect(target, question)                                       from all that was seen of its model there
+    experience.expect(target, experience.question(..., route="chat"))         from what this route saw
 
 Health says who may be asked (`Board`); this says what comes of it.  A target is measured from
 the first time on that a strategy asks for it, so that others do not pay for it.
@@ -31,6 +31,8 @@ KEPT_MAX = 10_000
 """Callers may name any model of a provider: beyond so many everything is learned anew."""
 STRAYED = 1.5
 """Times as slow as usual: more than luck."""
+STRAYED_LEAST = 0.4
+"""What that is at least, as a logarithm."""
 OF_THE_MODEL = frozenset((Scope.MODEL, Scope.ENDPOINT))
 """A key that is refused or spent says nothing of the model; to a route that learns it is a failure all the same."""
 
@@ -87,7 +89,7 @@ class Experience:
 
     # -- questions
 
-    def question(self, request: Request, *, now: float, route: str = "", priced: bool = True) -> Question:
+    def question(self, request: Request, *, now: float, route: str, priced: bool) -> Question:
         """What to ask about a request: its cost only where that is wanted (`priced`).
 
         With a `route` only what that route saw counts; it learns for itself from the first
@@ -99,7 +101,7 @@ class Experience:
 
     def expect(self, target: Target, question: Question, *, waiting: Waiting | None = None) -> Expected:
         """What may be expected of this target; `waiting` is somebody who waits for it, and how long."""
-        request, now, route, priced = question.request, question.now, question.route, question.priced
+        request, now, route = question.request, question.now, question.route
         measure, stream = self.own(route, target) if route else self.measure(target), request.stream
         tokens = measure.output_tokens(request, usual=question.usual_tokens)
         first_s, rest_s, doubt = measure.sure_s(question.prompt_tokens, tokens=tokens, now=now, stream=stream)
@@ -107,10 +109,10 @@ class Experience:
             times = self._overdue(target, measure, waiting=waiting, now=now)
             first_s, rest_s = first_s * times, rest_s if stream else rest_s * times
         total_s = first_s + rest_s
-        cost_usd = _cost_usd(measure, target, request=request, tokens=tokens, now=now) if priced else None
+        cost_usd = _cost_usd(measure, target, request=request, tokens=tokens, now=now) if question.priced else None
         return Expected(
-            first_s if stream else total_s, total_s, measure.success(now), cost_usd, measure.seen, self.busy(target),
-            stream, doubt,
+            first_s if stream else total_s, total_s, measure.success(now) if measure.bad else 1.0, cost_usd,
+            measure.seen, self.busy(target), stream, doubt,
         )  # fmt: skip
 
     def _overdue(self, target: Target, measure: Measure, *, waiting: Waiting, now: float) -> float:
@@ -140,7 +142,8 @@ class Experience:
     def strayed(self, target: Target, now: float, *, route: str = "") -> bool:
         """Whether it is slower now than it usually is, so that it may be back at any moment."""
         begins = (self.own(route, target) if route else self.measure(target)).begins
-        return begins.guess(now)[0] > STRAYED * begins.usual
+        # Time only brings it back: most are not worth the sums.
+        return begins.apart > STRAYED_LEAST and begins.guess(now)[0] > STRAYED * begins.usual
 
     # -- the fold
 
@@ -169,9 +172,8 @@ class Experience:
         tokens = float(fact.usage.output_tokens) if fact.usage is not None and work.writes else 0.0
         if tokens:
             self.lengths.add(tokens, work.prompt_tokens)
-        usual = self.lengths.usual(work.prompt_tokens)
         for measure in measures:
-            news = measure.answered(fact, work.prompt_tokens, tokens=tokens, usual_tokens=usual)
+            news = measure.answered(fact, work.prompt_tokens, tokens=tokens, lengths=self.lengths)
             self._tell(work.route, fact.target, news=news)
 
     def failed(self, fact: AttemptFailed) -> None:

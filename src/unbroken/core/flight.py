@@ -425,6 +425,9 @@ class Flight:
         if failure.fix is None or target.name in self._fixed:
             return False
         self._fixed.add(target.name)
+        if self._board.forced_open(target):  # since it was asked: what it wants changed says nothing about the others
+            self._go_elsewhere(now)
+            return True
         return self._launch(target, Why.FIX, now=now, fix=failure.fix)
 
     def _passes_on(self, run: Run, failure: Failure) -> bool:

@@ -23,7 +23,7 @@ from unbroken.facts import Decided
 
 __all__ = ["Scout"]
 
-FADING = 60.0
+FADING = 150.0
 """Requests of a route after which two thirds of what was known of a target is forgotten."""
 ASKS_MAX = 30.0
 """More than this need not be remembered."""
@@ -31,7 +31,7 @@ SPREAD = 0.35
 """Deviation of the logarithm of times: answers of hosted models typically vary by a third."""
 UNKNOWN = 0.02
 """Of a target that was never asked as much is known as if a fiftieth of a request had been."""
-SELDOM = 4.0
+SELDOM = 8.0
 """Whoever was asked less than this lately is known from looks alone."""
 SAVINGS_MAX = 4.0
 """Looks that may be saved up: after a long calm as many are there when something changes."""
@@ -75,10 +75,9 @@ class Scout:
         """
         if news is News.BETTER and self.known(name) > SELDOM:
             return
-        if self.known(name) <= SELDOM:
-            self._asks.pop(name, None)
-            if news is News.BETTER:
-                self.purse = max(self.purse, AGAIN)
+        self._asks.pop(name, None)
+        if news is News.BETTER:
+            self.purse = max(self.purse, AGAIN)
         if self.requests - self._alarmed >= CALM:
             self.purse += WINDFALL
             self._alarmed = self.requests

@@ -11,8 +11,8 @@ as a short one, and a plain answer as much as a stream.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from math import exp, inf, log, sqrt
+from collections.abc import Mapping, Sequence
+from math import exp, inf, log, log2, sqrt
 
 from unbroken.core.typical import HINT, Mean, News, Slope, Typical
 from unbroken.facts import AttemptAnswered
@@ -32,8 +32,8 @@ GUESSED = 0.5
 """... which may be off by a factor of two: a variance of its logarithm."""
 OVERDUE = 2.0
 """Whoever waits twice as long as usual says something although nothing came yet."""
-OVERDUE_TOKENS = 2.0
-"""... of a plain answer twice as long as usual, as it may just be long."""
+OVERDUE_TOKENS = 3.0
+"""... of a plain answer three times as long as usual, as it may just be long."""
 MEMORY = 50.0
 """Successes and failures count for so many requests, ..."""
 MEMORY_S = 60.0
@@ -42,15 +42,17 @@ TRUST = 2.0
 """Everybody is believed to have answered so many requests well before the first."""
 UNSEEN_TOKENS = 300.0
 """What an answer is taken to have while none was seen: some two hundred words."""
-LENGTHS = 12
-"""Classes of prompts by their length, each twice as long as the one before, ..."""
-SHORT_TOKENS = 128
+LENGTHS = 24
+"""Classes of prompts by their length, two for each doubling, ..."""
+SHORT_TOKENS = 64.0
 """... from this on."""
 LENGTH_SEEN = 10.0
 """So many answers to prompts of a class say as much of it as all others."""
-WORDY = 9.0
-"""A target is wordier than others where it is so by three deviations: models do differ, but so do requests."""
+WORDY = 4.0
+"""Whatever is within four deviations is chance: models do differ in how much they say, but requests do so more."""
 WORDY_SEEN = 200
+COMPARED = 100
+"""Before so many answers it is not known how long they usually are: the short ones come first."""
 UNSOUND = 0.9
 """When one request in ten fails, that is a change."""
 PROOF = 2.0
@@ -72,27 +74,35 @@ def reading(prompt_tokens: float, slope: float = 1.0) -> float:
 
 
 class Lengths:
-    """How many tokens answers have, by the length of the prompt."""
+    """How many tokens answers have, by the length of the prompt: the mean of logarithms, as lengths scatter by factors.
+
+    Where burdens are compared as logarithms, half of an answer's length matters as much as twice of it.
+    """
 
     def __init__(self) -> None:
         self.all = Mean()
         self._classes = [Mean() for _ in range(LENGTHS)]
+        self._asked, self._mine = 0.0, self._classes[0]
 
     def add(self, tokens: float, prompt_tokens: float) -> None:
         """An answer of so many tokens came."""
-        self.all.add(tokens)
-        self._classes[_class_of(prompt_tokens)].add(tokens)
+        mark = log(tokens)
+        self.all.add(mark)
+        self._of(prompt_tokens).add(mark)
 
     def usual(self, prompt_tokens: float) -> float:
         """What to expect of the next."""
         if not self.all.count:
             return UNSEEN_TOKENS
-        mine = self._classes[_class_of(prompt_tokens)]
-        return self.all.value + mine.count / (mine.count + LENGTH_SEEN) * (mine.value - self.all.value)
+        mine = self._of(prompt_tokens)
+        return exp(self.all.value + mine.count / (mine.count + LENGTH_SEEN) * (mine.value - self.all.value))
 
-
-def _class_of(prompt_tokens: float) -> int:
-    return min(LENGTHS - 1, int(prompt_tokens / SHORT_TOKENS).bit_length())
+    def _of(self, prompt_tokens: float) -> Mean:
+        """Those of its class; one answer asks for them several times."""
+        if prompt_tokens != self._asked:
+            at = min(LENGTHS - 1, int(2.0 * log2(1.0 + prompt_tokens / SHORT_TOKENS)))
+            self._asked, self._mine = prompt_tokens, self._classes[at]
+        return self._mine
 
 
 class Measure:
@@ -109,7 +119,7 @@ class Measure:
         self.usd = Typical(USD_NOISE)
         """Dollars in times of the list price, or for each token; nothing while the list is right."""
         self.words, self.wordiness = Mean(), 1.0
-        """Tokens in times of what is usual, and what may be made of that."""
+        """Tokens in times of what is usual, as logarithms, and what may be made of that."""
         self.good = self.bad = 0.0
         self._judged_at = self._proof = 0.0
         self._known, self._known_until = NOTHING, -inf
@@ -126,8 +136,8 @@ class Measure:
             self.slope.add(prompt_tokens / READ_TOKENS, self.begins)
         return news
 
-    def answered(self, fact: AttemptAnswered, prompt_tokens: float, *, tokens: float, usual_tokens: float) -> News:
-        """A whole answer came, of so many tokens where it has any, to a prompt that is usually answered with others."""
+    def answered(self, fact: AttemptAnswered, prompt_tokens: float, *, tokens: float, lengths: Lengths) -> News:
+        """A whole answer came, of so many tokens where it has any; `lengths` knows how many are usual."""
         now, usage = fact.at, fact.usage
         news = self._went_well(now)
         if not fact.stream:
@@ -136,7 +146,7 @@ class Measure:
             self._known_until = -inf
             news = max(news, self.paces.add((fact.total_s - fact.first_content_s) / tokens, now))
         if tokens:
-            self._count(tokens / usual_tokens)
+            self._count(tokens, prompt_tokens, lengths=lengths)
         if usage is not None and usage.cost_usd is not None:
             news = max(news, self._charged(usage.cost_usd, usage, price=fact.target.price, now=now))
         return news
@@ -155,6 +165,8 @@ class Measure:
         if stream:
             return self.begins.at_least(seconds / reading(prompt_tokens, self.slope.value), now)
         begin_s, pace_s, _, _ = self._times(now)
+        if begin_s:
+            tokens *= OVERDUE_TOKENS
         if seconds < begin_s * reading(prompt_tokens, self.slope.value) + tokens * pace_s:
             return News.NONE
         return self._whole(seconds, prompt_tokens, tokens=tokens, now=now)
@@ -172,13 +184,14 @@ class Measure:
             self.slope.add(prompt_tokens / READ_TOKENS, self.begins, share=share)
         return max(news, self.paces.add(pace_s * times, now, share=1.0 - share))
 
-    def _count(self, times: float) -> None:
-        """An answer had so many times as many tokens as is usual: a target is wordier once that is no chance."""
+    def _count(self, tokens: float, prompt_tokens: float, *, lengths: Lengths) -> None:
+        """An answer had so many tokens: a target is wordier than others once that is no chance."""
         own = self.words
-        own.add(times)
-        apart = (own.value - 1.0) ** 2
-        by_chance = WORDY * max(1.0, own.variance) / min(own.count, WORDY_SEEN)
-        self.wordiness = 1.0 + apart / (apart + by_chance) * (own.value - 1.0)
+        if lengths.all.count < COMPARED:
+            return
+        own.add(log(tokens / lengths.usual(prompt_tokens)))
+        by_chance = WORDY * sqrt(max(own.variance, lengths.all.variance) / min(own.count, WORDY_SEEN))
+        self.wordiness = exp(own.value - min(max(own.value, -by_chance), by_chance))
 
     def _charged(self, cost_usd: float, usage: Usage, *, price: Price, now: float) -> News:
         """What is charged as listed needs no measuring."""
@@ -282,8 +295,8 @@ class Expected(Record):
     cost_usd: float | None
     seen: int
     busy: int
-    stream: bool = False
-    doubt: float = 0.0
+    stream: bool
+    doubt: float
 
     @property
     def seconds(self) -> float:
@@ -315,7 +328,7 @@ def burdens(expected: list[Expected], weights: Mapping[str, float]) -> list[floa
     speed, cost, reliability = weights.get("speed", 0.0), weights.get("cost", 0.0), weights.get("reliability", 0.0)
     found = [0.0] * len(expected)
     if speed:
-        _weigh([one.seconds if one.seen else None for one in expected], found, weight=speed)
+        _weigh([one.seconds if one.seen else 0.0 for one in expected], found, weight=speed)
     if cost:
         amounts = [one.cost_usd for one in expected]
         least = LEAST_SHARE * max([amount or 0.0 for amount in amounts], default=0.0) or LEAST_SHARE
@@ -327,7 +340,7 @@ def burdens(expected: list[Expected], weights: Mapping[str, float]) -> list[floa
     return found
 
 
-def _weigh(amounts: list[float | None], burdens: list[float], *, weight: float) -> None:
+def _weigh(amounts: Sequence[float | None], burdens: list[float], *, weight: float) -> None:
     """Add the logarithm of each; for those that nobody knows the mean of the others."""
     logs = [log(amount) for amount in amounts if amount]
     if len(logs) < len(amounts):

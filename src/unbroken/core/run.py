@@ -39,9 +39,7 @@ class Run:
         "has_content", "is_working", "pieces", "said_model", "splicer", "started", "usage",
     )  # fmt: skip
 
-    def __init__(
-        self, attempt: Attempt, limits: Limits, *, now: float, floor_window_s: float, choices: int = 1
-    ) -> None:
+    def __init__(self, attempt: Attempt, limits: Limits, *, now: float, floor_window_s: float, choices: int) -> None:
         self.attempt, self._limits, self.started = attempt, limits, now
         self.splicer: Splicer | None = None
         self.first_content_at: float | None = None

@@ -10,7 +10,7 @@ the name that configurations use.  docs/strategies.md says when to take which.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from math import exp
+from math import exp, log
 from random import Random
 
 from unbroken.core.board import Board
@@ -27,6 +27,10 @@ LOOK = 1.0
 """What looking at a target costs at least, in requests."""
 SLOW_LOOK = 1.5
 """... at somebody who has always been slow: there the best one will be asked as well, and little is learnt."""
+LOSS = 0.5
+"""... and more at whoever is worse than the best one by more than this, as a logarithm: one for each time so much."""
+CAUTION = 0.5
+"""How many deviations worse than it looks everybody is taken to be: nobody is relied on for one lucky answer."""
 IMPATIENCE = 1.5
 """While somebody is looked at, the best is asked too as soon as it would have been late itself by half."""
 EVERYTHING = {"speed": 1.0, "cost": 1.0, "reliability": 1.0}
@@ -52,12 +56,8 @@ class View(Record):
     draw: Draw
     resting: Sequence[Target] = ()
 
-    def expect(self, target: Target, *, route: str = "", priced: bool = True) -> Expected:
-        """What is to be expected of a target; `route` and `priced` as in `Experience.question`."""
-        return self.board.expect(target, self.request, now=self.now, route=route, priced=priced)
-
     def expect_each(self, targets: Sequence[Target], *, route: str = "", priced: bool = True) -> list[Expected]:
-        """The same of each of these."""
+        """What is to be expected of each of these; `route` and `priced` as in `Experience.question`."""
         return self.board.expect_each(targets, self.request, now=self.now, route=route, priced=priced)
 
     def weights(self, otherwise: Mapping[str, float]) -> Mapping[str, float]:
@@ -183,9 +183,9 @@ def learned(candidates: Sequence[Target], view: View) -> Choice:
 
 
 def _sure(loads: list[float], expected: list[Expected], *, weights: Mapping[str, float]) -> list[float]:
-    """The burdens with what they may be more: nobody is relied on for one lucky answer."""
-    speed = weights.get("speed", 0.0)
-    return [load + speed * one.doubt for load, one in zip(loads, expected, strict=True)]
+    """The burdens with what they may be more."""
+    caution = CAUTION * weights.get("speed", 0.0)
+    return [load + caution * one.doubt for load, one in zip(loads, expected, strict=True)]
 
 
 def _looking(
@@ -204,26 +204,40 @@ def _looking(
     leader = sure.index(min(sure))
     shut = [target for target in view.resting if view.board.may_look(target, view.now)]
     everybody = [*candidates, *shut]
-    # Of those who rest nothing is expected but what they usually are: whatever it was, it may be over.
-    hopes = [*loads, *([loads[leader]] * len(shut))]
+    strayed = [view.board.experience.strayed(target, view.now, route=route) for target in candidates]
+    # Of those who rest, or have become slow, the best is hoped: whatever it was, it may be over.
+    hopes = [loads[leader] if astray else load for load, astray in zip(loads, strayed, strict=True)]
+    hopes += [loads[leader]] * len(shut)
     found = scout.look([target.name for target in everybody], hopes, leader=leader)
     if found is None:
         return Choice(order)
-    other, known = view.expect_each([everybody[found], candidates[leader]], route=route)
+    if weights.get("cost") and found < len(expected):
+        other, known = expected[found], expected[leader]
+    else:
+        other, known = view.expect_each([everybody[found], candidates[leader]], route=route)
     late_s = IMPATIENCE * known.first_s
-    is_slow = other.first_s > late_s > 0.0 and not view.board.experience.strayed(
-        everybody[found], view.now, route=route
-    )
-    if not scout.affords(price := _price(other, known, least=SLOW_LOOK if is_slow else LOOK)):
+    may_be_back = found >= len(candidates) or strayed[found]
+    price = _price(other, known, late_s=late_s, weights={**weights, "speed": 0.0} if may_be_back else weights)
+    if not scout.affords(price):
         return Choice(order)
     return Choice(order, hedge_s=late_s or None, look=everybody[found], price=price)
 
 
-def _price(other: Expected, leader: Expected, *, least: float) -> float:
-    """What a look costs, in requests: at least so many, or the money that it takes more, in times of the best one's."""
-    if not (other.cost_usd and leader.cost_usd):
-        return least
-    return max(least, other.cost_usd / leader.cost_usd - 1.0)
+def _price(other: Expected, leader: Expected, *, late_s: float, weights: Mapping[str, float]) -> float:
+    """What a look costs, in requests: by how much worse its answer is likely to be than the best one's.
+
+    Where it is likely to be silent after `late_s`, that one will be asked too: nobody waits longer, and both are
+    paid.  Whatever a route wants, the money that a look takes more counts in times of the best one's.
+    """
+    speed, cost, loss, dearer = weights.get("speed", 0.0), weights.get("cost", 0.0), 0.0, 0.0
+    is_slow = speed > 0.0 and other.first_s > late_s > 0.0
+    if speed and other.seconds and leader.seconds:
+        seconds = min(other.seconds, leader.seconds + late_s) if is_slow else other.seconds
+        loss += speed * log(seconds / leader.seconds)
+    if other.cost_usd and leader.cost_usd:
+        dearer = other.cost_usd / leader.cost_usd
+        loss += cost * log(dearer + 1.0 if is_slow else dearer)
+    return max(SLOW_LOOK if is_slow else LOOK, loss / LOSS, dearer - 1.0)
 
 
 # ------------------------------------------------------------------------ small parts

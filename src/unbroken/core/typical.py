@@ -34,9 +34,12 @@ NOISE_WEIGHT = 0.02
 WILD = 2.5
 """Nothing counts for more than so many deviations, lest one accident be believed."""
 RISE = 2.0
-"""How many times more a measurement weighs where it is worse, ..."""
+"""How many times more a measurement weighs where it seems to have become worse, ..."""
 HEAVIEST = 0.5
 """... up to this."""
+DOUBTED = 1.5
+"""A suspicion of this sum is what seems so: were every one weighed so that is worse than expected, whoever scatters
+more would look slower than he is."""
 REVERT_S = 300.0
 """What is not measured drifts back to what is usual; after so long two thirds of the way."""
 WANDER = 0.01
@@ -67,8 +70,6 @@ HINT = 0.05
 """Whoever has so small a share in a measurement learns nothing from it."""
 MEAN_WEIGHT = 0.005
 """What one more says of a mean at least."""
-FAR = 5.0
-"""Times the mean, beyond which nothing counts for more."""
 
 
 class News(IntEnum):
@@ -98,6 +99,11 @@ class Typical:
     def usual(self) -> float:
         """What it usually is; 0 where nothing was measured."""
         return exp(self._rest) if self.count else 0.0
+
+    @property
+    def apart(self) -> float:
+        """By how much more than usual it was when it was last measured, as a logarithm."""
+        return self._level - self._rest
 
     def guess(self, now: float) -> tuple[float, float]:
         """What it is now, and how unsure that is (a variance of the logarithm); nothing where none was measured."""
@@ -131,7 +137,8 @@ class Typical:
                 self.noise = max(NOISE_LEAST, self.noise + weight * (off * off - self.noise))
         gain = doubt / (doubt + noise)
         self._doubt = doubt * (1.0 - gain)
-        self._level = level + off * (max(gain, min(HEAVIEST, RISE * gain)) if off > 0.0 else gain)
+        rises = off > 0.0 and self._worse > DOUBTED
+        self._level = level + off * (max(gain, min(HEAVIEST, RISE * gain)) if rises else gain)
         self._rest += min(1.0, usual_weight) * _within(mark - self._rest, bound)
         if news is News.CHANGED and mark < self._rest:
             self._rest = min(self._rest, self._level)
@@ -199,7 +206,7 @@ class Slope:
 
 
 class Mean:
-    """The mean of what was seen, where that is far from even: the last few hundred count, and nothing for too much."""
+    """The mean of what was seen, and how far it lies apart: the last few hundred count."""
 
     __slots__ = ("count", "value", "variance")
 
@@ -213,7 +220,7 @@ class Mean:
         if self.count == 1:
             self.value = seen
             return
-        weight, off = max(MEAN_WEIGHT, 1.0 / self.count), min(seen, FAR * self.value) - self.value
+        weight, off = max(MEAN_WEIGHT, 1.0 / self.count), seen - self.value
         self.variance += weight * (off * off - self.variance)
         self.value += weight * off
 

@@ -347,12 +347,15 @@ class Market:
         """What everybody would do with it now; nobody is really asked."""
         best, least, informed, informed_burden, expected_least = -1, inf, -1, inf, inf
         of_time, of_money, past = self._weights.of_time, self._weights.of_money, self._past
+        counts_money, paid = self._weights.cost > 0.0, 0.0
         for place, stall in enumerate(self._stalls):
             answer = (past.get((ask.number, stall.name)) if past else None) or stall.answer(ask, 0, now=now)
-            if answer.failure is not None or answer.end_s == inf:
+            end_s = answer.end_s
+            if answer.failure is not None or end_s == inf:
                 continue
-            paid = of_money(stall.cost_usd(ask, answer, tokens=answer.tokens))
-            burden = of_time(answer.first_s if stream else answer.end_s, answer.end_s) + paid
+            if counts_money:
+                paid = of_money(stall.cost_usd(ask, answer, tokens=answer.tokens))
+            burden = of_time(answer.first_s if stream else end_s, end_s) + paid
             if burden < least:
                 best, least = place, burden
             first_s, end_s = stall.expected(ask, now)

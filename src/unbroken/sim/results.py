@@ -68,7 +68,8 @@ class Summary:
     be, 0.05 for 5 %: than those of the best answers that there were (`regret`), and than those
     of the best guesses of somebody who knew everything but luck (`regret_informed`).
     `extra_share` is attempts beyond one for each request, `extra_able` the same of those requests
-    alone that some provider would have answered when they came in, `after` the latter regret of the
+    alone that some provider would have answered when they came in, `extra_fair` that without those
+    that were lost when everybody broke off at once, `after` the latter regret of the
     first `AFTER` requests after changes and of as many after those, `shares` who answered,
     `kinds` what failed requests failed of.
     """
@@ -83,6 +84,7 @@ class Summary:
     cost_usd: float
     extra_share: float
     extra_able: float
+    extra_fair: float
     failovers: int
     rescued: int
     regret: float
@@ -126,6 +128,7 @@ def summarised(name: str, outcomes: Outcomes, *, scene: Scene, weights: Weights)
         cost_usd=sum(outcomes.cost_usd),
         extra_share=_extra(outcomes, range(requests)),
         extra_able=_extra(outcomes, able),
+        extra_fair=_extra(outcomes, fair),
         failovers=sum(outcomes.failovers),
         rescued=sum(outcomes.rescues),
         regret=_regret(outcomes, able, against=outcomes.best),
