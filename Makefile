@@ -12,7 +12,7 @@ DEV := .venv/.dev
 LOCAL := .venv/.local
 TOOLS := build/tools/.tools
 COMPILED := build/compiled
-# `make overhead COMPILE=1` measures the compiled modules, as do `observed` and `bench`; else it is plain Python.
+# `make overhead COMPILE=1` measures the compiled modules, as do `observed`, `bench` and `million`; else plain Python.
 COMPILE ?=
 FAST := $(if $(COMPILE),$(COMPILED)/.done)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints/dev.txt
@@ -53,9 +53,10 @@ $(TOOLS): constraints/tools.lock | build
 	@$(PYTHON) -m venv build/tools && build/tools/bin/python $(LOCKED) constraints/tools.lock
 	@touch $@
 
-$(COMPILED)/.done: setup.py pyproject.toml $(shell find src -name '*.py') | $(DEV) build
-	@echo 'compiling the hot modules (two minutes, after each change) ...'
-	@rm -rf $(COMPILED) build/wheels
+# What an earlier build left behind would come along, so all of it goes first.
+$(COMPILED)/.done: setup.py pyproject.toml $(shell find src -type f -not -path '*/__pycache__/*' -not -path '*.egg-info/*') | $(DEV) build
+	@echo 'compiling the hot modules (three minutes, after each change) ...'
+	@rm -rf $(COMPILED) build/wheels build/lib.* build/temp.* build/bdist.*
 	@UNBROKEN_COMPILE=1 $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir build/wheels . >build/compile.log 2>&1 || { \
 	  tail -n 20 build/compile.log >&2; exit 1; }
 	@$(BIN)/python -m pip install --quiet --no-deps --no-compile --target $(COMPILED) build/wheels/unbroken-*.whl
@@ -142,8 +143,8 @@ proof: $(DEV) ## Every strategy over traces of real traffic, as docs/proof.md (1
 	$(call need_shared,traces)
 	@$(BIN)/python -m benchmarks.proof "$(SHARED)/traces" $(ARGS)
 
-million: $(DEV) ## A million simulated requests on one core, in under two minutes
-	@$(BIN)/python benchmarks/million.py $(ARGS)
+million: $(DEV) $(FAST) ## A million simulated requests on one core, in under two minutes
+	@PYTHONPATH=$(if $(COMPILE),$(COMPILED)) $(BIN)/python benchmarks/million.py $(ARGS)
 
 local: $(LOCAL) ## Two real models, one killed in the middle of an answer
 	@$(BIN)/python -m pytest -m local --timeout=600 $(ARGS)
@@ -187,7 +188,7 @@ chaos: $(DEV) | build ## Kill, cut off, fill, slow down and set wrong what gatew
 	@$(BIN)/python -m benchmarks.chaos $(ARGS)
 
 compiled: $(COMPILED)/.done ## Compile the hot modules, and run the tests with them
-	@PYTHONPATH=$(COMPILED) $(BIN)/python -m pytest --override-ini="pythonpath=tests ." --numprocesses=auto --dist=loadfile $(ARGS)
+	@PYTHONPATH=$(abspath $(COMPILED)) $(BIN)/python -m pytest --override-ini="pythonpath=tests ." --numprocesses=auto --dist=loadfile $(ARGS)
 
 clients: $(DEV) | build ## Every client that people use, over a provider that breaks each answer
 	@PYTHONPATH=tests $(BIN)/python -m clients.run $(ARGS)
@@ -205,6 +206,9 @@ locks: ## The pins once more, each with the hashes of its files, in constraints/
 	@build/pins/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.5'
 	@$(LOCK) pyproject.toml --constraint constraints/dev.txt --output-file constraints/core.lock
 	@$(LOCK) pyproject.toml --extra dev --constraint constraints/dev.txt --output-file constraints/dev.lock
+	@$(LOCK) pyproject.toml --extra postgres --extra redis --extra secrets --constraint constraints/dev.txt \
+	  --output-file constraints/image.lock
+	@$(LOCK) constraints/build.in --constraint constraints/dev.txt --output-file constraints/build.lock
 	@$(LOCK) constraints/tools.in --output-file constraints/tools.lock
 
 clean: ## Remove everything that was made

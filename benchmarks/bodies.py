@@ -1,4 +1,4 @@
-"""What a request of a megabyte costs, beside nginx: a long conversation, and a picture.
+"""What a request of a megabyte costs, beside nginx: a picture, long conversations, and what takes longest to read.
 
     python -m benchmarks.bodies [--megabytes 1] [--seconds 4] [--rounds 3] [--kind all]
 
@@ -22,7 +22,6 @@ from benchmarks.stage import BUILD, Program, Wrk, lua, stage
 __all__ = ["BODIES", "Cost", "measure", "ratio"]
 
 MEGABYTE = 1_000_000
-TURN_CHARS = 2000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,16 +45,44 @@ class Cost:
 
 
 def conversation(size: int) -> bytes:
-    """A chat of many turns, with quotes and line ends that JSON has to escape; some bytes more than asked for."""
+    """A chat of many turns: paragraphs with a line end after each, here and there quotes, a list, some code."""
     draw, messages, written = Random(size), list[object](), 0
     while written < size:
-        words = (
-            draw.choice(("bridge", "river", '"the last ferry"', "clock,\n", "harbour.", "één")) for _ in range(400)
-        )
-        text = " ".join(words)[:TURN_CHARS]
+        pieces = draw.choices(PIECES, weights=(12, 4, 1, 1), k=draw.randint(4, 12))
+        text = "\n\n".join(" ".join(draw.sample(piece, len(piece))) for piece in pieces)
         messages.append({"role": ("user", "assistant")[len(messages) % 2], "content": text})
         written += len(json.dumps(text, ensure_ascii=False).encode()) + 32
     return _chat(messages)
+
+
+PIECES = (
+    (
+        "The bridge over the river was closed for most of the week, so everybody took the ferry instead.",
+        "It depends on how many ships are in the harbour, and on the weather.",
+        "Could you explain the second step once more, with the figures of last year?",
+        "I don't think that this is what she meant when she spoke about the café.",
+    ),
+    ('He said "not yet" and went on.', "That was the whole answer;", "nobody asked again until the clock struck."),
+    ("- the first bridge, built in 1887\n", "- the second one, by the mill\n", "- a ferry for the summer\n"),
+    ("```python\n", "def read_line(file, *, limit=80):\n    return file.readline(limit).rstrip()\n", "```\n"),
+)
+"""What people and models write."""
+
+
+def result(size: int) -> bytes:
+    """What a tool found, which is JSON within JSON: every quote of it is escaped."""
+    draw, rows, written = Random(size), list[object](), 0
+    while written < size:
+        rows.append({"id": draw.getrandbits(20), "name": draw.choice(PIECES[0])[: draw.randint(5, 60)], "open": True})
+        written += len(json.dumps(json.dumps(rows[-1])))
+    return _chat([{"role": "tool", "tool_call_id": "call_1", "content": json.dumps(rows)}])
+
+
+def escaped(size: int) -> bytes:
+    r"""Every letter as `\u0434`: so programs send Russian or Chinese that speak ASCII only."""
+    draw, letters = Random(size), "абвгдежзиклмнопрстуфхцчшыьэюя  "
+    text = "".join(draw.choices(letters, k=size * len(letters) // len(json.dumps(letters))))
+    return json.dumps({"model": "m", "messages": [{"role": "user", "content": text}]}).encode()
 
 
 def picture(size: int) -> bytes:
@@ -70,7 +97,7 @@ def _chat(messages: Sequence[object]) -> bytes:
     return json.dumps({"model": "m", "temperature": 0.7, "messages": messages}, ensure_ascii=False).encode()
 
 
-BODIES = {"conversation": conversation, "picture": picture}
+BODIES = {"picture": picture, "conversation": conversation, "tool's result": result, "text in escapes": escaped}
 
 
 def measure(size: int, seconds: int, *, rounds: int, kind: str, collector: str) -> dict[str, dict[str, Cost]]:

@@ -21,6 +21,7 @@ from faces.running import Running, running
 from unbroken.assemble import engine
 from unbroken.cache import Desk, InMemory
 from unbroken.config import Config, ConfigError
+from unbroken.core.limits import Limits
 from unbroken.faces.client import Unbroken
 from unbroken.facts import CacheAnswered, CacheStored, Fact, FlightEnded
 from unbroken.failures import Failure, FailureKind
@@ -457,7 +458,7 @@ def test_a_request_that_cannot_begin_fails_for_everybody() -> None:
         def defect(*_: object, **__: object) -> Any:
             raise ZeroDivisionError
 
-        flying.take_off = defect  # type: ignore[method-assign]
+        flying.keep(Limits()).fly = defect  # type: ignore[method-assign]
         with pytest.raises(openai.APIError):
             await on.ask()
         flying.bus.flush()

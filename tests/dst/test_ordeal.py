@@ -5,17 +5,19 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from unbroken.core.budget import Purse
-from unbroken.core.flight import Flight
-from unbroken.facts import AttemptStarted, Fact, FlightEnded
-from unbroken.failures import Failure
+from unbroken.facts import AttemptStarted, Fact, FlightEnded, TargetForced
+from unbroken.policy import Budget
+from unbroken.ports import Listener
+from unbroken.sim.ordeal.callers import Asker, asked
 from unbroken.sim.ordeal.house import House
-from unbroken.sim.ordeal.play import Verdict, play
+from unbroken.sim.ordeal.play import play
 from unbroken.sim.ordeal.promises import PROMISES
+from unbroken.types import HttpRequest
 
 SEEDS = range(16)
 """Some of those of `make dst`, which plays thousands."""
@@ -128,9 +130,14 @@ def pays_what_it_has_not(house: House) -> None:
 
 
 def obeys_no_operator(house: House) -> None:
-    """A target that was taken out stands in the way of nothing."""
-    house.engine.board.obstacle = lambda target, now, *, cost=None: None  # type: ignore[method-assign]
-    house.engine.board.forced_open = lambda target: False  # type: ignore[method-assign]
+    """A target that was just taken out is asked all the same."""
+
+    def too_late(fact: Fact) -> list[Fact]:
+        if isinstance(fact, AttemptStarted):
+            house.engine.board.fold(TargetForced(fact.at, fact.target.model_scope, open=True))
+        return [fact]
+
+    _noting(house, too_late)
 
 
 def hears_of_no_switch(house: House) -> None:
@@ -145,12 +152,33 @@ def all_lead(house: House) -> None:
 
 def never_asks(house: House) -> None:
     """A purse that pays for everything."""
+    for route in house.routes.values():
+        house.engine.board.purse(replace(route, policy=replace(route.policy, budget=Budget(reserve=1e6))))
 
-    class Rich(Purse):
-        def withdraw(self, now: float) -> bool:
-            return True
 
-    house.engine.board.purse = lambda route: Rich(route.policy.budget)  # type: ignore[method-assign]
+def forgets_to_count(house: House) -> None:
+    """One attempt more than the route allows."""
+
+    def spoilt(asker: Asker) -> None:
+        route = house.routes[asker.habits.route]
+        house._onlooker.began(house, asker, route=route)
+        retries = replace(route.policy.retries, attempts_max=route.policy.retries.attempts_max + 1)
+        route = replace(route, policy=replace(route.policy, retries=retries))
+        asker.drive = house.engine.fly(asked(asker.habits), route, caller=asker, flight_id=str(asker.habits.number))
+
+    house._fly = spoilt  # type: ignore[method-assign]
+
+
+def hangs_up_on_nobody(house: House) -> None:
+    """What was asked is never let go of."""
+    send = house.wire.send
+
+    def spoilt(request: HttpRequest, listener: Listener) -> Any:
+        call = send(request, listener)
+        call.cancel = call.release = lambda: None  # type: ignore[method-assign]
+        return call
+
+    house.wire.send = spoilt  # type: ignore[method-assign]
 
 
 PLANTED: dict[str, tuple[Callable[[House], None], str]] = {
@@ -168,6 +196,8 @@ PLANTED: dict[str, tuple[Callable[[House], None], str]] = {
     "agreement": (hears_of_no_switch, "operators"),
     "counted": (all_lead, "none"),
     "purse": (never_asks, "none"),
+    "attempts": (forgets_to_count, "none"),
+    "nothing left": (hangs_up_on_nobody, "none"),
 }
 
 
@@ -175,42 +205,12 @@ PLANTED: dict[str, tuple[Callable[[House], None], str]] = {
 def test_a_planted_bug_is_found(promise: str) -> None:
     """Who breaks a promise is told so by its name, within some seeds."""
     plant, only = PLANTED[promise]
-    found = _first(promise, lambda seed: play(seed, only=only, plant=plant))
+    verdicts = (play(seed, only=only, plant=plant) for seed in range(60))
+    found = next((one for one in verdicts if any(breach.promise == promise for breach in one.breaches)), None)
     assert found is not None, f"nothing in 60 seeds breaks {promise!r}"
     assert found.last and PROMISES[promise] in str(next(one for one in found.breaches if one.promise == promise))
 
 
-def _first(promise: str, played: Callable[[int], Verdict]) -> Verdict | None:
-    verdicts = (played(seed) for seed in range(60))
-    return next((one for one in verdicts if any(breach.promise == promise for breach in one.breaches)), None)
-
-
-def test_one_attempt_too_many_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A flight that forgets to count its attempts breaks `attempts`."""
-    launch: Any = Flight._launch
-
-    def forgetful(self: Any, *given: Any, **named: Any) -> bool:
-        counted, self._attempts = self._attempts, 0
-        launched = launch(self, *given, **named)
-        self._attempts = counted + launched
-        return bool(launched)
-
-    monkeypatch.setattr(Flight, "_launch", forgetful)
-    assert _first("attempts", lambda seed: play(seed, only="none")) is not None
-
-
-def test_what_is_left_behind_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A flight that ends without hanging up on those whom it asked breaks `nothing left`."""
-    finish: Any = Flight._finish
-
-    def careless(self: Any, failure: Failure | None, now: float) -> None:
-        self._live.clear()
-        finish(self, failure, now)
-
-    monkeypatch.setattr(Flight, "_finish", careless)
-    assert _first("nothing left", lambda seed: play(seed, only="none")) is not None
-
-
 def test_every_promise_was_seen_to_break() -> None:
     """No promise is written down that nothing here breaks."""
-    assert PLANTED.keys() | {"attempts", "nothing left"} == PROMISES.keys()
+    assert PLANTED.keys() == PROMISES.keys()

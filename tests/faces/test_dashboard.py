@@ -185,6 +185,31 @@ async def test_traffic_latency_and_cost_are_drawn_as_they_come(tmp_path: Path) -
 
 @in_chromium
 @in_loop
+async def test_who_gets_an_older_answer_was_answered(tmp_path: Path) -> None:
+    """With everybody down, a request that is answered from the cache counts as one, and is told as what it is."""
+    async with FakeProvider("a") as fake:
+
+        def change(values: Any) -> None:
+            caching = {"ttl_s": 0.001, "stale_s": 3600}
+            values["routes"]["m"]["policy"] = {"cache": caching, "retries": {"attempts_max": 1}}
+
+        config = configured([fake], tmp_path, change=change)
+        async with over(config, Path(config.source)) as here, window() as seen:
+            await here.chat()
+            page = await seen.open(here)
+            await page.wait_for_selector("#figures:has-text('1/min')")
+            fake.fail_with(Status(500))
+            await here.chat()
+            await page.wait_for_selector("#figures:has-text('2/min')")
+            await page.wait_for_selector("text=an older answer")
+            assert "0 failed" in await page.inner_text("#figures")
+            await page.reload()
+            await page.wait_for_selector("text=an older answer")
+            assert "0 failed" in await page.inner_text("#figures")
+
+
+@in_chromium
+@in_loop
 async def test_limits_and_budgets_are_shown(tmp_path: Path) -> None:
     """What a key may take, and what of a budget is gone, beside the targets and routes that they are for."""
     async with FakeProvider("a") as fake:

@@ -334,7 +334,7 @@ def test_a_defect_of_ours_is_an_answer_too(tmp_path: Path, caplog: pytest.LogCap
     """A caller is told at once when the gateway itself goes wrong, and the log says where."""
 
     async def act(world: World) -> None:
-        world.gateway.gateway.engine.fly = None  # type: ignore[assignment, method-assign]
+        world.gateway.gateway._route = None  # type: ignore[assignment, method-assign]
         with pytest.raises(openai.InternalServerError, match="defect"):
             await world.plain()
         assert "TypeError" in caplog.text

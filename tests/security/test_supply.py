@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import runpy
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,16 @@ def test_the_makefile_installs_by_hashes() -> None:
     assert "--require-hashes" in makefile
     for lock in ("core", "dev", "tools"):
         assert f"$(LOCKED) constraints/{lock}.lock" in makefile
+
+
+def test_the_image_installs_by_hashes() -> None:
+    """What the container is made of, and made with, is locked too; nothing else is fetched for it."""
+    dockerfile = (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8")
+    kept, made_with, own = re.findall(r"pip install (.+?)(?: &&|$)", dockerfile, re.MULTILINE)
+    for one, lock in ((kept, "image"), (made_with, "build")):
+        assert one.endswith(f"--require-hashes --no-deps --requirement constraints/{lock}.lock")
+    assert "--no-deps --no-index" in own
+    assert "--no-deps --no-build-isolation" in dockerfile
 
 
 def test_the_openapi_document_is_up_to_date(tmp_path: Path) -> None:

@@ -95,3 +95,15 @@ def test_who_cannot_hear_is_not_asked_to() -> None:
     assert incapable(request, deaf) == "cannot do audio"
     assert incapable(request, hears) is None
     assert incapable(request, Target(name="c", provider="c", model="m")) is None
+
+
+@pytest.mark.parametrize("format", ["openai_chat", "openai_responses"])
+@pytest.mark.parametrize("words", ["plain words, ", "names_with_signs_", "s" * 2000 + "_"])
+def test_needs_are_found_in_a_long_conversation(format: str, words: str) -> None:  # noqa: A002
+    """A picture and a sound at the far end of it are found, whatever the words before them are."""
+    chat = format == "openai_chat"
+    said = {"type": "text" if chat else "input_text", "text": words * (300_000 // len(words))}
+    seen = {"type": "image_url", "image_url": {"url": "x"}} if chat else {"type": "input_image", "image_url": "x"}
+    heard = {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}
+    assert needs(format, [said]) == set()
+    assert needs(format, [said, seen, said, heard]) == {"vision", "audio"}

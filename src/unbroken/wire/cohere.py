@@ -24,7 +24,7 @@ from unbroken.wire.cohere_answer import decoder
 from unbroken.wire.cohere_messages import NAME, read_chat, write_chat
 from unbroken.wire.cohere_writer import write_failure, writer
 from unbroken.wire.errors import classify
-from unbroken.wire.framing import join_fields
+from unbroken.wire.framing import join_fields, sought
 from unbroken.wire.http import post
 
 __all__ = ["FORMAT", "at_root", "read_request", "write_request"]
@@ -33,6 +33,7 @@ PATH = "/v2/chat"
 WORDS = "Cohere's format"
 _encode = msgspec.json.encode
 _THINKS = re.compile(rb'"type"\s*:\s*"enabled"').search
+_IMAGE = re.compile(rb'_url(?<="image_url)(?=")')
 _API = re.compile(r"/+(?:(?:v2|(?:compatibility/)?v1)/*)?(?=$|\?)")
 
 
@@ -96,7 +97,7 @@ def read_request(_path: str, body: bytes) -> Request | Failure:
 def _needs(fields: dict[str, bytes], messages: bytes) -> list[str]:
     """The capabilities without which a target cannot answer."""
     needs = ["tools"] if is_filled(fields.get("tools", b"")) else []
-    if b'"image_url"' in messages:
+    if sought(messages, _IMAGE, sign=b"_"):
         needs.append("vision")
     if b'"json_schema"' in fields.get("response_format", b""):
         needs.append("schema")

@@ -3,6 +3,7 @@
     Events.feed(bytes) -> [Event]      any split of the bytes gives the same events
     split_fields(body) -> {name: raw}  one level deep, the values left as they stood
     join_fields(fields) -> body        and together again
+    sought(text, pattern) -> matches   a pattern in a long text, by a byte that is rare there
 
 Rules of the event stream (WHATWG HTML, "Server-sent events"): a line ends with LF, CRLF or CR,
 an empty line ends an event, several `data` lines are joined with LF, a line that begins with
@@ -19,7 +20,7 @@ import msgspec
 
 from unbroken.failures import Failure, FailureKind
 
-__all__ = ["EVENT_BYTES_MAX", "UNREADABLE", "Event", "Events", "join_fields", "split_fields"]
+__all__ = ["EVENT_BYTES_MAX", "UNREADABLE", "Event", "Events", "join_fields", "sought", "split_fields"]
 
 EVENT_BYTES_MAX = 8 * 1024 * 1024
 """The longest single event: an image of 6 MB in base64 fits, a body without event ends does not."""
@@ -128,8 +129,77 @@ _encode = msgspec.json.encode
 
 
 def split_fields(body: bytes) -> dict[str, bytes]:
-    """The fields of a JSON object in their order, values undecoded; raises one of UNREADABLE."""
+    """The fields of a JSON object in their order, values undecoded; raises one of UNREADABLE.
+
+    Of long strings in `messages` only the ends are looked for, and whether what is between them is well put is
+    for the provider to say; where each field begins and ends is read to the letter.
+    """
+    if len(body) >= LARGE_BYTES and (fields := _split_large(body)) is not None:
+        return fields
     return {name: bytes(value) for name, value in _FIELDS.decode(body).items()}
+
+
+LARGE_BYTES = 256 * 1024
+"""Of a body whose long strings are left out before it is decoded, which takes up to 2 ms for a megabyte of escapes."""
+LONG_BYTES = 1000
+_SLASHES_MAX = 64
+"""Backslashes in a row, as nobody writes them: to count any number would let a body take as long as it likes."""
+BACKSLASH = ord("\\")
+_GAP = re.compile(rb"\x7f(\d+)\x7f")
+"""What stands for a string that is left out: a character that JSON allows and that is in no text."""
+
+
+def _split_large(body: bytes) -> dict[str, bytes] | None:
+    """The fields of a body with long strings; None where there are few, or anything is unusual."""
+    spans = _long_strings(body)
+    if spans is None or b"\x7f" in body:
+        return None
+    whole, pieces, kept = memoryview(body), list[bytes | memoryview](), 0
+    for number, (begin, end) in enumerate(spans):
+        pieces += (whole[kept:begin], b"\x7f%d\x7f" % number)
+        kept = end
+    try:
+        fields = _FIELDS.decode(b"".join((*pieces, whole[kept:])))
+    except UNREADABLE:
+        return None
+    found = {name: bytes(value) for name, value in fields.items()}
+    if any("\x7f" in name or (name != "messages" and b"\x7f" in value) for name, value in found.items()):
+        return None
+    if "messages" in found:
+        texts: list[bytes | memoryview] = list(_GAP.split(found["messages"]))
+        texts[1::2] = [whole[slice(*spans[int(number)])] for number in texts[1::2]]
+        found["messages"] = b"".join(texts)
+    return found
+
+
+def _long_strings(body: bytes) -> list[tuple[int, int]] | None:
+    """Where long strings begin and end, without their quote marks; None where such marks are too many to look at.
+
+    And where one could be taken for a digit of a broken escape: a reader that is less strict than ours would go on
+    behind it, and take for fields of the body what is text to us.
+    """
+    spans: list[tuple[int, int]] = []
+    at, begin, hops, grace = body.find(b'"'), 0, 0, len(body) // 16
+    while at >= 0:
+        if hops * SPARSE_BYTES > at + grace:
+            return None
+        hops += 1
+        slashes = 0
+        if body[at - 1] == BACKSLASH:
+            before = body[max(0, at - _SLASHES_MAX) : at]
+            slashes = len(before) - len(before.rstrip(b"\\"))
+            if slashes == _SLASHES_MAX:
+                return None
+        if not begin:
+            begin = at + 1
+        elif b"\\u" in body[max(0, at - 5) : at]:
+            return None
+        elif slashes % 2 == 0:
+            if at - begin >= LONG_BYTES:
+                spans.append((begin, at))
+            begin = 0
+        at = body.find(b'"', at + 1)
+    return spans or None
 
 
 def join_fields(fields: Mapping[str, bytes]) -> bytes:
@@ -139,3 +209,24 @@ def join_fields(fields: Mapping[str, bytes]) -> bytes:
         pieces += (_encode(name), b":", value, b",")
     pieces[-1 if fields else 1 :] = [b"}"]
     return b"".join(pieces)  # a megabyte is copied once
+
+
+SPARSE_BYTES = 1000
+"""From one sign to the next: any less, and to hop takes longer than to look at every byte."""
+
+
+def sought(text: bytes, pattern: re.Pattern[bytes], *, sign: bytes) -> list[re.Match[bytes]]:
+    """The matches of a pattern, each of which has to begin with the sign, a single byte.
+
+    Where that is rare, to hop from one to the next takes a 30th of the time that the pattern would.
+    """
+    found: list[re.Match[bytes]] = []
+    at, hops, grace = text.find(sign), 0, len(text) // 16
+    while at >= 0:
+        if hops * SPARSE_BYTES > at + grace:
+            return [*found, *pattern.finditer(text, at)]
+        if (match := pattern.match(text, at)) is not None:
+            found.append(match)
+        hops += 1
+        at = text.find(sign, at + 1)
+    return found

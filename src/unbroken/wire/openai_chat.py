@@ -28,7 +28,7 @@ from unbroken.wire.asked import (
     value_in,
 )
 from unbroken.wire.errors import classify
-from unbroken.wire.framing import UNREADABLE, join_fields
+from unbroken.wire.framing import UNREADABLE, join_fields, sought
 from unbroken.wire.http import post
 from unbroken.wire.openai_chat_answer import NAME, decoder
 from unbroken.wire.openai_chat_messages import read_chat, write_chat
@@ -171,22 +171,18 @@ def _needs(fields: dict[str, bytes], messages: bytes) -> frozenset[str]:
     The names are searched for as bytes: within a string of JSON their quotes would be escaped.
     """
     needs = ["tools" for name in ("tools", "functions") if name in fields and is_filled(fields[name])]
-    if _SHOWN(messages):
-        needs += [need for need, names in _PARTS if any(name in messages for name in names)]
+    if b"_" in messages:
+        needs += {_PARTS[part[0]] for part in sought(messages, _PART, sign=b"_")}
     if "response_format" in fields and b'"json_schema"' in fields["response_format"]:
         needs.append("schema")
     return frozenset(needs) if needs else NO_NEEDS
 
 
-_SHOWN = re.compile(
-    rb'_(?:url(?<="image_url)|image(?<="input_image)|audio(?<="input_audio)|data(?<="file_data)|id(?<="file_id))"'
-).search
-"""No mere text; it looks for `_`, which is rarer in a long conversation than quotes are, and twice as quick."""
-_PARTS = (
-    ("vision", (b'"image_url"', b'"input_image"', b'"file_data"', b'"file_id"')),
-    ("audio", (b'"input_audio"',)),
+_PART = re.compile(
+    rb'_(?:url(?<="image_url)|image(?<="input_image)|audio(?<="input_audio)|data(?<="file_data)|id(?<="file_id))(?=")'
 )
-"""What has to be seen or heard; the pages of a file are seen."""
+_PARTS = {b"_url": "vision", b"_image": "vision", b"_audio": "audio", b"_data": "vision", b"_id": "vision"}
+"""What has to be seen or heard, and is no mere text; the pages of a file are seen."""
 
 
 FORMAT = Format(

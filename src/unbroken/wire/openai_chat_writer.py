@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any, ClassVar
 
 import msgspec
+from mypy_extensions import mypyc_attr
 
 from unbroken.failures import Failure, FailureKind, Fault
 from unbroken.records import replace
@@ -62,6 +63,7 @@ def writer(request: Request) -> Writer:
 _HEAD = msgspec.json.Decoder(Head)
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class ChunkWriter(StreamWriter):
     """A writer of one stream of chunks, which share the id, time and model of the first one, whoever it came from.
 
@@ -120,8 +122,9 @@ class ChunkWriter(StreamWriter):
 
     def _first_head(self) -> Head:
         """From the first chunk that was passed on, else from a delta; no clock is asked for the time."""
+        begin, end = self._first.find(b"{"), self._first.rfind(b"}") + 1
         try:
-            head = _HEAD.decode(self._first[self._first.find(b"{") : self._first.rfind(b"}") + 1])
+            head = _HEAD.decode(self._first[begin:end] if 0 <= begin < end else b"")
         except UNREADABLE:
             head = Head()
         named = self._named or Delta()

@@ -21,7 +21,7 @@ from unbroken.types import Continuation, HttpRequest, Json, Mode, Request, Sourc
 from unbroken.wire import Format, Unsaid
 from unbroken.wire.asked import FLAGS, NO_NEEDS, ask_to_go_on, fault_of, is_filled, number_in, read_fields
 from unbroken.wire.errors import classify
-from unbroken.wire.framing import UNREADABLE, join_fields
+from unbroken.wire.framing import UNREADABLE, join_fields, sought
 from unbroken.wire.http import post
 from unbroken.wire.openai_responses_answer import decoder
 from unbroken.wire.openai_responses_messages import NAME, read_chat, write_chat
@@ -142,14 +142,15 @@ def read_request(_path: str, body: bytes) -> Request | Failure:
 def _needs(fields: dict[str, bytes], items: bytes) -> frozenset[str]:
     """The capabilities without which a target cannot answer, looked for as bytes (in a string, quotes are escaped)."""
     needs = ["tools"] if is_filled(fields.get("tools", b"")) else []
-    if b'"input_' in items:
-        needs += [need for need, names in _PARTS if any(name in items for name in names)]
+    if b"_" in items:
+        needs += {_PARTS[part[0]] for part in sought(items, _PART, sign=b"_")}
     if b'"json_schema"' in fields.get("text", b""):
         needs.append("schema")
     return frozenset(needs) if needs else NO_NEEDS
 
 
-_PARTS = (("vision", (b'"input_image"', b'"input_file"')), ("audio", (b'"input_audio"',)))
+_PART = re.compile(rb'_(?:image(?<="input_image)|file(?<="input_file)|audio(?<="input_audio))(?=")')
+_PARTS = {b"_image": "vision", b"_file": "vision", b"_audio": "audio"}
 """What has to be seen or heard; the pages of a file are seen."""
 
 

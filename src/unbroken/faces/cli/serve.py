@@ -38,6 +38,8 @@ IDLE_S = 5.0
 """How long a caller's idle connection is kept that leads to a worker whose place another one has taken."""
 GC_YOUNG = 10_000
 """Objects between two rounds of the garbage collector; requests leave no cycles, so there is little to find."""
+KEPT_BYTES = 16 * 1024 * 1024
+"""Of free memory, for the next large body: else the system takes it back and has to clear every page of it anew."""
 LOG_FORMATS = ("text", "json")
 LOG_LEVELS = ("critical", "error", "warning", "info", "debug")
 
@@ -166,6 +168,7 @@ def _settle() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_YOUNG)
+    bytes(KEPT_BYTES)  # glibc keeps as much as the largest piece that was ever freed; no page of this one is touched
 
 
 class _Signals:

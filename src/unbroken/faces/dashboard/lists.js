@@ -166,7 +166,7 @@ function request(entry) {
   return {
     outcome, words: entry.failure ? entry.failure.kind.replaceAll("_", " ") : seconds(entry.total_s),
     about: [entry.route, entry.target].filter(Boolean).join(" → "),
-    detail: entry.failure ? (entry.failure.message ?? "") : entry.attempts > 1 ? `${entry.attempts} attempts` : "",
+    detail: entry.failure ? (entry.failure.message ?? "") : entry.stale ? "an older answer" : entry.attempts > 1 ? `${entry.attempts} attempts` : "",
   };
 }
 

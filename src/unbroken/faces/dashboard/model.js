@@ -2,7 +2,7 @@
 
 /** The kinds of facts that are folded; no other is asked for. */
 export const KINDS = [
-  "attempt_started", "attempt_failed", "flight_ended", "turned", "operated", "shed", "budget_exceeded",
+  "attempt_started", "attempt_failed", "flight_ended", "cache_answered", "turned", "operated", "shed", "budget_exceeded",
 ];
 /** How far back the page looks: the words, the seconds of one of the BUCKETS, and what stands below a chart. */
 export const WINDOWS = {
@@ -104,6 +104,7 @@ export class Model {
     this.news = [];
     this.#failures = new Map();
     this.#recorded = new Set();
+    this.#spared = new Set();
     this.#billed = new Set();
     this.costs = new Map();
     this.cost = 0;
@@ -113,6 +114,7 @@ export class Model {
 
   #failures = new Map(); // by request, its attempts that failed
   #recorded = new Set(); // requests that came as records, and will come as facts too
+  #spared = new Set(); // requests that failed, or will, and get an older answer all the same
   #billed = new Set();
 
   get now() {
@@ -192,11 +194,25 @@ export class Model {
     this.#failures.delete(fact.flight);
     if (this.#recorded.delete(fact.flight)) return;
     this.ended_unbilled++;
+    const stale = this.#spared.delete(fact.flight);
     this.#end({
       id: fact.flight, at: fact.at, route: fact.route ?? "", target: fact.target ?? "", failures,
       attempts: fact.attempts ?? 0, total_s: fact.total_s ?? 0, failover: Boolean(fact.failover),
-      rescued: Boolean(fact.rescued), failure: fact.failure ?? null,
+      rescued: Boolean(fact.rescued), failure: stale ? null : fact.failure ?? null, stale,
     });
+  }
+
+  /** An older answer takes the place of a failure, which may be known already or not yet. */
+  cached(fact) {
+    if (fact.how !== "stale" || this.#recorded.has(fact.flight)) return;
+    const entry = this.requests.find((one) => one.id === fact.flight);
+    if (!entry) {
+      this.#spared.add(fact.flight);
+      if (this.#spared.size > UNDER_WAY) this.#spared.delete(this.#spared.values().next().value);
+    } else if (entry.failure) {
+      for (const series of this.series.values()) series.at(entry.at).failed -= entry.failure.kind !== "cancelled";
+      Object.assign(entry, { failure: null, stale: true });
+    }
   }
 
   change(fact) {
@@ -247,6 +263,7 @@ const FOLDS = {
   attempt_started(fact) { this.started(fact); },
   attempt_failed(fact) { this.failed(fact); },
   flight_ended(fact) { this.ended(fact); },
+  cache_answered(fact) { this.cached(fact); },
   turned(fact) { this.change(fact); },
   operated(fact) { this.change(fact); },
   shed(fact) { this.change(fact); },
@@ -273,7 +290,7 @@ function entryOf(record) {
     id: record.id, at: record.at + (record.total_s ?? 0), route: record.route, target: record.target,
     attempts: record.attempts ? attempts.length : 2, total_s: record.total_s ?? 0, failover: record.failover, rescued: record.rescued,
     failures: failed.map((one) => ({ target: one.target, kind: one.outcome, message: one.message })),
-    failure: answered ? null : { kind: record.outcome, message: record.message },
+    failure: answered ? null : { kind: record.outcome, message: record.message }, stale: record.cache === "stale",
   };
 }
 
