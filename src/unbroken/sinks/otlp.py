@@ -47,14 +47,20 @@ _FROM_HERE, _FROM_ELSEWHERE = b"\x85\x01\x01\x01\x00\x00", b"\x85\x01\x01\x03\x0
 
 
 def _varint(number: int) -> bytes:
-    if number < 0x80:
-        return bytes((number,))
+    return _VARINTS[number] if number < len(_VARINTS) else _long_varint(number)
+
+
+def _long_varint(number: int) -> bytes:
     out = bytearray()
     while number >= 0x80:
         out.append(number & 0x7F | 0x80)
         number >>= 7
     out.append(number)
     return bytes(out)
+
+
+_VARINTS = [_long_varint(number) for number in range(2048)]
+"""Spans are no longer, as a rule."""
 
 
 def _field(number: int, data: bytes) -> bytes:

@@ -1,14 +1,14 @@
 """W3C trace context, and which traces are kept: everything about a trace that is known when its request begins.
 
-A trace's and a span's ids follow from the id of the request, so that nothing need be kept in
-mind for them; only where a caller comes with a trace of its own is that remembered.
+A trace's and a span's ids follow from the id of the request, within this process, so that nothing
+need be kept in mind for them; only where a caller comes with a trace of its own is that remembered.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from hashlib import blake2b
+from os import urandom
 
 from unbroken.records import Record
 
@@ -21,7 +21,11 @@ _HEADER = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})
 _STATE = re.compile(r"[\x20-\x7e]*")
 _STEP = 0x9E37_79B9_7F4A_7C15
 """Odd, so that no two attempts of a request have the same id."""
+_SPREAD = 0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835
+"""Odd, so that no two hashes lead to the same trace."""
+_SALT = int.from_bytes(urandom(16), "big")
 _ALL = 2**64
+_BITS_64, _BITS_128 = 2**64 - 1, 2**128 - 1
 
 
 class Parent(Record):
@@ -47,19 +51,20 @@ def parent_of(headers: Mapping[str, str]) -> Parent | None:
 
 
 class Place:
-    """Where a request stands: its trace, its own span, and the span that it is part of."""
+    """Where a request stands: its trace, its own span, the span that it is part of, and what is passed on with it."""
 
-    __slots__ = ("_root", "parent", "trace")
+    __slots__ = ("_root", "parent", "state", "trace")
 
     def __init__(self, flight: str, parent: Parent | None) -> None:
-        digest = blake2b(flight.encode(), digest_size=24).digest()
+        mark = hash(flight) * _SPREAD + _SALT
         self.parent = parent
-        self.trace = digest[:16] if parent is None else parent.trace
-        self._root = int.from_bytes(digest[16:], "big")
+        self.trace = (mark & _BITS_128 or 1).to_bytes(16, "big") if parent is None else parent.trace
+        self.state = "" if parent is None else parent.state
+        self._root = mark >> 32 & _BITS_64
 
     def id(self, attempt: int = 0) -> bytes:
         """The id of the request's span, or of an attempt's."""
-        return ((self._root + attempt * _STEP) % _ALL or 1).to_bytes(8, "big")
+        return (self._root + attempt * _STEP & _BITS_64 or 1).to_bytes(8, "big")
 
     def header(self, attempt: int, *, sampled: bool) -> str:
         """What a provider is told: that it is asked by this attempt."""

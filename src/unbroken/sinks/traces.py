@@ -80,8 +80,8 @@ class Traces:
             return request
         place = self._places.get(flight) or self._keep(flight, Place(flight, None))
         headers = {**request.headers, TRACEPARENT: place.header(number, sampled=self._sampler.keeps(place))}
-        if place.parent is not None and place.parent.state:
-            headers[STATE] = place.parent.state
+        if place.state:
+            headers[STATE] = place.state
         return HttpRequest(
             method=request.method, url=request.url, headers=headers, body=request.body, unsaid=request.unsaid
         )
@@ -126,7 +126,37 @@ class Traces:
     def _over(self, ended: FlightEnded, story: _Story, *, offset_s: float) -> None:
         place = self._places.pop(ended.flight, None) or Place(ended.flight, None)
         if self._sampler.keeps(place):
-            self._spans += _Spans(place, plain=self._plain, offset_s=offset_s).of(story, ended)
+            began = story.began
+            self._spans.append(self._request(place, story, ended=ended, offset_s=offset_s))
+            self._spans += [
+                self._attempt(place, end, began=began[end.number], offset_s=offset_s)
+                for end in story.ends
+                if end.number in began
+            ]
+
+    def _request(self, place: Place, story: _Story, *, ended: FlightEnded, offset_s: float) -> bytes:
+        failure, parent = ended.failure, place.parent
+        done = operation(next(iter(story.began.values())).task if story.began else Task.CHAT)
+        by = ended.target.name if ended.target is not None else ""
+        kind = failure.kind.value if failure is not None else ""
+        how = (ended.failover, ended.rescued, story.cache)
+        said = request_said(done, ended.route, by=by, attempts=ended.attempts, how=how, error=kind)
+        ours = failure is not None and failure.verdict.fault is not Fault.CALLER
+        return span(
+            identity(place.trace, place.id(), parent=parent.id if parent is not None else b"", state=place.state),
+            said + unique("unbroken.request_id", ended.flight),
+            when_ns=_when_ns(ended.at - ended.total_s - story.waited_s + offset_s, ended.at + offset_s),
+            error=self._plain(failure.message) if failure is not None and ours else None,
+            remote=parent is not None,
+        )
+
+    def _attempt(self, place: Place, end: End, *, began: AttemptStarted, offset_s: float) -> bytes:
+        return span(
+            identity(place.trace, place.id(end.number), parent=place.id(), state=place.state),
+            attempt_said(began, end),
+            when_ns=_when_ns(began.at + offset_s, end.at + offset_s),
+            error=self._plain(end.failure.message, end.target) if isinstance(end, AttemptFailed) else None,
+        )
 
     def _send_soon(self) -> None:
         if len(self._spans) >= self._settings.batch_max:
@@ -166,47 +196,5 @@ class _Story:
             self.ends.append(fact)
 
 
-class _Spans:
-    """Makes the spans of a request that is over."""
-
-    __slots__ = ("_offset_s", "_place", "_plain", "_root", "_state")
-
-    def __init__(self, place: Place, *, plain: Plain, offset_s: float) -> None:
-        self._place, self._plain, self._offset_s = place, plain, offset_s
-        self._root = place.id()
-        self._state = place.parent.state if place.parent is not None else ""
-
-    def of(self, story: _Story, ended: FlightEnded) -> list[bytes]:
-        """That of the request, and those of its attempts as far as their beginnings are known."""
-        began = story.began
-        attempts = [self._attempt(end, began[end.number]) for end in story.ends if end.number in began]
-        return [self._request(story, ended), *attempts]
-
-    def _when(self, began: float, ended: float) -> tuple[int, int]:
-        offset_s = self._offset_s
-        return int((began + offset_s) * 1e9), int((ended + offset_s) * 1e9)
-
-    def _request(self, story: _Story, ended: FlightEnded) -> bytes:
-        place, failure = self._place, ended.failure
-        done = operation(next(iter(story.began.values())).task if story.began else Task.CHAT)
-        by = ended.target.name if ended.target is not None else ""
-        kind = failure.kind.value if failure is not None else ""
-        how = (ended.failover, ended.rescued, story.cache)
-        said = request_said(done, ended.route, by=by, attempts=ended.attempts, how=how, error=kind)
-        ours = failure is not None and failure.verdict.fault is not Fault.CALLER
-        parent = place.parent
-        return span(
-            identity(place.trace, self._root, parent=parent.id if parent is not None else b"", state=self._state),
-            said + unique("unbroken.request_id", ended.flight),
-            when_ns=self._when(ended.at - ended.total_s - story.waited_s, ended.at),
-            error=self._plain(failure.message) if failure is not None and ours else None,
-            remote=parent is not None,
-        )
-
-    def _attempt(self, end: End, began: AttemptStarted) -> bytes:
-        return span(
-            identity(self._place.trace, self._place.id(end.number), parent=self._root, state=self._state),
-            attempt_said(began, end),
-            when_ns=self._when(began.at, end.at),
-            error=self._plain(end.failure.message, end.target) if isinstance(end, AttemptFailed) else None,
-        )
+def _when_ns(began_s: float, ended_s: float) -> tuple[int, int]:
+    return int(began_s * 1e9), int(ended_s * 1e9)
