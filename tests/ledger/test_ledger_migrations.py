@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,12 +46,12 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
     engine.dispose()
 
 
-def bring_to(revision: str, engine: sa.Engine) -> None:
+def bring_to(revision: str, engine: sa.Engine, *, way: Callable[[Config, str], None] = command.upgrade) -> None:
     with engine.begin() as connection:
         config = Config()
         config.set_main_option("script_location", str(Path(migrations.__file__).parent))
         config.attributes["connection"] = connection
-        command.upgrade(config, revision)
+        way(config, revision)
 
 
 FIRST = Try(
@@ -111,3 +111,14 @@ def test_the_view_adds_up(database: Database) -> None:
     database.store.keep([WHOLE, BARE])
     (found,) = database.ask("SELECT count(*) AS number, sum(cost_usd) AS usd FROM attempts WHERE target LIKE '%/m'")
     assert found == {"number": 2, "usd": FIRST.cost_usd}
+
+
+def test_there_is_a_way_back(database: Database) -> None:
+    """A ledger that is taken back to version 0001 and forth again has lost nothing."""
+    database.store.migrate()
+    database.store.keep([WHOLE, BARE])
+    bring_to("0001", database.engine, way=command.downgrade)
+    found = database.ask("SELECT request, number, target FROM attempts ORDER BY number")
+    assert [tuple(row.values()) for row in found] == [("req_1", 1, "a/m"), ("req_1", 2, "b/m")]
+    bring_to("0002", database.engine)
+    assert (database.store.find(WHOLE.id), database.store.find(BARE.id)) == (WHOLE, BARE)

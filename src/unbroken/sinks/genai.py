@@ -75,7 +75,7 @@ def server(base_url: str) -> tuple[str, int | None]:
 
 _KNOWN_MAX = 2048
 _known: dict[tuple[str, str, Task, Why, bool, int, str, str], bytes] = {}
-"""What is the same in all spans of a target, as bytes; forgotten when there is too much of it."""
+"""What attempts that differ in times and counts alone say, as bytes; forgotten when there is too much of it."""
 
 
 @lru_cache(maxsize=4096)
