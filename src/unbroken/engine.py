@@ -263,21 +263,24 @@ class Pilot:
 
     def run(self, commands: list[Command], now: float) -> None:
         """Do what the flight says, then set the alarm for when it wants to be woken."""
-        for command in commands:
-            match command:  # the commonest first
-                case Emit():
-                    self._caller.show(command.deltas)
-                case Note():
-                    self._engine.bus.publish(command.fact)
-                case Launch():
-                    self._launch(command.attempt)
-                case Abandon():
-                    self._hang_up(command.number)
-                case Finished():
-                    self._caller.finish(command)
-                    if self._engine.admission is not None:
-                        self._engine.admission.freed()
+        self._do(commands)
         self._rearm(now)
+
+    def _do(self, commands: list[Command]) -> None:
+        engine = self._engine
+        for command in commands:  # not `match`, which takes three times as long where a case is another class
+            if type(command) is Emit:
+                self._caller.show(command.deltas)
+            elif type(command) is Note:
+                engine.bus.publish(command.fact)
+            elif type(command) is Launch:
+                self._launch(command.attempt)
+            elif type(command) is Abandon:
+                self._hang_up(command.number)
+            elif type(command) is Finished:
+                self._caller.finish(command)
+                if engine.admission is not None:
+                    engine.admission.freed()
 
     def _launch(self, attempt: Attempt) -> None:
         target, keyring = attempt.target, self._engine.keyring
@@ -386,7 +389,9 @@ class Pilot:
         """Some of an answer came.  The alarm of a plain answer stays: its end follows at once."""
         now = self._engine.clock()
         commands = self.flight.arrived(number, deltas, now=now)
-        if commands or self._request.stream:
+        if self.flight.steady:
+            self._do(commands)
+        elif commands or self._request.stream:
             self.run(commands, now)
 
     def _fixable(self, failure: Failure, sent: HttpRequest, *, target: Target) -> Failure:

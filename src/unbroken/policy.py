@@ -121,7 +121,7 @@ class Deadlines:
         `seen_s` is the 95th percentile of its answers so far, 0 while too few were seen: then
         a model that is known to think is given `MAY_THINK_S`, afterwards what it was seen to need.
         """
-        mine = self.merged(target.deadlines)
+        mine = self.merged(target.deadlines) if target.deadlines else self
         connect_s, read_s, total_s = BASE_S[_kind_of_work(request)]
         slack_s = _slack_s(request, target)
         if request.thinks:

@@ -246,7 +246,7 @@ class Flights(RuleBasedStateMachine):
             self.take(self.flight.connected(voice.attempt.number, self.now))
             self.take(self.flight.opened(voice.attempt.number, self.now))
         deltas = [Delta(text=piece, id=str(voice.attempt.number), model=voice.attempt.target.model)]
-        self.take(self.flight.arrived(voice.attempt.number, deltas, now=self.now))
+        self.hear(voice.attempt.number, deltas)
 
     @precondition(lambda self: self.watch.live)
     @rule(data=st.data())
@@ -254,7 +254,7 @@ class Flights(RuleBasedStateMachine):
         """Thoughts, if anything before the words."""
         assert self.flight is not None
         voice = self.one(data)
-        self.take(self.flight.arrived(voice.attempt.number, [Delta(reasoning="hm ")], now=self.now))
+        self.hear(voice.attempt.number, [Delta(reasoning="hm ")])
 
     @precondition(lambda self: self.watch.live)
     @rule(data=st.data(), whole=st.booleans())
@@ -267,7 +267,7 @@ class Flights(RuleBasedStateMachine):
         voice.called = True
         fragment = ToolFragment(index=0, id="c", name="n", arguments=ARGUMENTS if whole else ARGUMENTS[:7])
         deltas = [Delta(tool_calls=(fragment,)), *([Delta(finish=Finish.TOOL_CALLS)] if whole else [])]
-        self.take(self.flight.arrived(voice.attempt.number, deltas, now=self.now))
+        self.hear(voice.attempt.number, deltas)
 
     @precondition(lambda self: self.watch.live)
     @rule(data=st.data(), proper=st.booleans(), finish=st.sampled_from([Finish.STOP, Finish.LENGTH]))
@@ -278,7 +278,7 @@ class Flights(RuleBasedStateMachine):
         number = voice.attempt.number
         if proper:
             last = [Delta(text=voice.left), Delta(finish=finish), Delta(usage=Usage(output_tokens=9))]
-            self.take(self.flight.arrived(number, last, now=self.now))
+            self.hear(number, last)
         if number in self.watch.live:
             self.watch.live.discard(number)
             self.take(self.flight.ended(number, self.now))
@@ -325,6 +325,14 @@ class Flights(RuleBasedStateMachine):
             assert flight.arrived(number, [Delta(text="boo")], now=self.now) == []
 
     # -- what always holds
+
+    def hear(self, number: int, deltas: list[Delta]) -> None:
+        """Some of an answer comes; where the flight says that it is only more of one, no alarm has to be moved."""
+        assert self.flight is not None
+        due = self.flight.wake_at
+        commands = self.flight.arrived(number, deltas, now=self.now)
+        assert not self.flight.steady or self.flight.wake_at >= due, "the alarm would ring too late"
+        self.take(commands)
 
     def take(self, commands: list[Command]) -> None:
         """Hand over, and see what was launched."""

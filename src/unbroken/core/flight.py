@@ -95,7 +95,7 @@ class Flight:
         "_attempts", "_began", "_board", "_broke", "_consolation", "_continuations", "_draw", "_failures", "_fixed",
         "_hedged", "_holds", "_judge", "_last_resort", "_lineup", "_live", "_out", "_over", "_patience_s",
         "_prefix_refused", "_request", "_retry_at", "_retry_target", "_route", "_shown", "_since", "_tried",
-        "_waiting", "_winner", "id",
+        "_waiting", "_winner", "id", "steady",
     )  # fmt: skip
 
     def __init__(
@@ -121,7 +121,8 @@ class Flight:
         self._prefix_refused: set[str] = set()
         self._fixed: set[str] = set()
         self._judge, self._holds = judge, holds_back(request, route.policy)
-        self._over = False
+        self._over = self.steady = False
+        """`steady`: what came last was only more of an answer, which puts `wake_at` off and never forward."""
         self._out: list[Command] = []
 
     # ------------------------------------------------------------- signals
@@ -153,9 +154,11 @@ class Flight:
     def arrived(self, number: int, deltas: list[Delta], *, now: float) -> list[Command]:
         """Some of an answer came."""
         run = self._live.get(number)
+        self.steady = False
         if run is None or not deltas:
             return []
-        if run.heard(deltas, now) and self._request.stream:
+        first = run.heard(deltas, now)
+        if first and self._request.stream:
             self._note(FirstContent(now, self.id, number, run.attempt.target, now - run.started))
         if run.is_working:
             self._note_progress(run, deltas, now=now)
@@ -170,6 +173,7 @@ class Flight:
         ready = run.release(deltas, streaming=streaming, whole_calls=self._whole_calls)
         if ready:
             self._take(run, ready, now=now)
+            self.steady = run is self._winner and run.finish is None and not first
         return self._drain()
 
     def _note_progress(self, run: Run, deltas: list[Delta], *, now: float) -> None:
@@ -235,7 +239,7 @@ class Flight:
         at = NEVER if self._has_content() else self._deadline
         for run in self._live.values():
             at = min(at, run.due(self._due(run)))
-        return min(at, self._retry_at, self._hedge_at())
+        return min(at, min(self._retry_at, self._hedge_at()))  # noqa: PLW3301 - of two it is no call when compiled
 
     # ------------------------------------------------------------- launching
 

@@ -80,7 +80,7 @@ class Run:
         """
         progress = False
         for delta in deltas:
-            if delta.has_content:
+            if delta.text or delta.has_content:
                 self.has_content = progress = True
                 self.chars += _size(delta)
                 self.pieces += 1
@@ -234,5 +234,5 @@ class Run:
 
 def _size(delta: Delta) -> int:
     """How much a delta brings, in characters or what is worth as many."""
-    calls = sum(CALL_CHARS + len(call.arguments) for call in delta.tool_calls)
-    return len(delta.text) + len(delta.reasoning) + len(delta.refusal) + calls + MEDIA_CHARS * delta.media
+    words = len(delta.text) + len(delta.reasoning) + len(delta.refusal) + MEDIA_CHARS * delta.media
+    return words + sum([CALL_CHARS + len(call.arguments) for call in delta.tool_calls]) if delta.tool_calls else words

@@ -13,8 +13,6 @@ Anything else is DIVERGED: a failure of that attempt, not something to show.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from unbroken.failures import Failure, FailureKind
 from unbroken.records import replace
 from unbroken.types import Continuation, Delta, Mode, Request, Target, anchor_of
@@ -29,18 +27,16 @@ BLANKS_MAX = 8
 """How much white space may precede an anchor too short to be found among other words."""
 
 
-@dataclass(slots=True)
 class Shown:
     """What the caller has seen so far."""
 
-    pieces: list[str] = field(default_factory=list)
-    chars: int = 0
-    calls: bool = False
-    media: bool = False
-    reasoning: bool = False
-    refusal: bool = False
-    id: str = ""
-    model: str = ""
+    __slots__ = ("calls", "chars", "id", "media", "model", "pieces", "reasoning", "refusal")
+
+    def __init__(self) -> None:
+        self.pieces: list[str] = []
+        self.chars = 0
+        self.calls = self.media = self.reasoning = self.refusal = False
+        self.id = self.model = ""
 
     def add(self, delta: Delta) -> None:
         """Note a delta that was passed on."""

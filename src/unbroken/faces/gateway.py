@@ -98,6 +98,8 @@ class Gateway:
         """Go by this configuration from now on; what is under way goes on by the one that it began with."""
         self.config = config
         server = config.server
+        self.body_bytes_max = int(server.body_limit_mb * 1024 * 1024)
+        """The largest request body that is taken in."""
         self._holders = Holders(server.keys, server.issued) if server.guarded else None
         self._open = (*_OPEN_TO_ALL, METRICS) if config.metrics.open else _OPEN_TO_ALL
         if config.metrics.on:
@@ -118,11 +120,6 @@ class Gateway:
     def close(self) -> None:
         """Let those go who only listen: the gateway is about to stop."""
         self.admin.close()
-
-    @property
-    def body_bytes_max(self) -> int:
-        """The largest request body that is taken in."""
-        return int(self.config.server.body_limit_mb * 1024 * 1024)
 
     def receive(self, method: str, path: str, *, headers: Mapping[str, str], body: bytes) -> Reply | Visitor:
         """Answer at once, or start to.  Header names are lower case; headers of no concern may be left out.

@@ -28,6 +28,8 @@ EVENT_BYTES_MAX = 8 * 1024 * 1024
 UNREADABLE = (msgspec.DecodeError, ValueError, RecursionError)
 """What reading foreign JSON may raise: bad syntax, bad UTF-8 or huge numbers, bottomless nesting."""
 
+_LF, _CR, _DEL = b"\n\r\x7f"
+"""As numbers: to look for one in bytes takes a seventh of the time that it takes for the same as bytes."""
 _BOM = b"\xef\xbb\xbf"
 _EVENT_END = re.compile(rb"\n\n|\r\r|\n\r\n?")
 """Two line ends in a row, decided without a look ahead: after a last CR no byte has to be waited for.
@@ -55,8 +57,8 @@ class Events:
 
     def feed(self, data: bytes) -> list[Event] | Failure:
         """The events that these bytes complete; MALFORMED where one is longer than the limit."""
-        if not self._buffer and data.endswith(b"\n\n") and b"\r" not in data and len(data) <= self._bytes_max:
-            if data.count(b"\n") == 2 and data.startswith(b"data: ") and data[6:7] > b" ":
+        if not self._buffer and data.endswith(b"\n\n") and _CR not in data and len(data) <= self._bytes_max:
+            if data.find(b"\n") == len(data) - 2 and data.startswith(b"data: ") and data[6:7] > b" ":
                 return [Event(data[6:-2], data)]
             return _clean_events(data)
         scanned = max(0, len(self._buffer) - 1)
@@ -101,7 +103,7 @@ def _clean_events(data: bytes) -> list[Event]:
     events: list[Event] = []
     blocks = data.split(b"\n\n")
     for block in blocks[:-1]:
-        if block.startswith(b"data: ") and block[6:7] > b" " and b"\n" not in block:
+        if block.startswith(b"data: ") and block[6:7] > b" " and _LF not in block:
             events.append(Event(block[6:], block + b"\n\n"))
         elif event := _event(block, b"\n\n"):
             events.append(event)
@@ -152,7 +154,7 @@ _GAP = re.compile(rb"\x7f(\d+)\x7f")
 def _split_large(body: bytes) -> dict[str, bytes] | None:
     """The fields of a body with long strings; None where there are few, or anything is unusual."""
     spans = _long_strings(body)
-    if spans is None or b"\x7f" in body:
+    if spans is None or _DEL in body:
         return None
     whole, pieces, kept = memoryview(body), list[bytes | memoryview](), 0
     for number, (begin, end) in enumerate(spans):
@@ -163,7 +165,7 @@ def _split_large(body: bytes) -> dict[str, bytes] | None:
     except UNREADABLE:
         return None
     found = {name: bytes(value) for name, value in fields.items()}
-    if any("\x7f" in name or (name != "messages" and b"\x7f" in value) for name, value in found.items()):
+    if any("\x7f" in name or (name != "messages" and _DEL in value) for name, value in found.items()):
         return None
     if "messages" in found:
         texts: list[bytes | memoryview] = list(_GAP.split(found["messages"]))

@@ -171,8 +171,7 @@ def _needs(fields: dict[str, bytes], messages: bytes) -> frozenset[str]:
     The names are searched for as bytes: within a string of JSON their quotes would be escaped.
     """
     needs = ["tools" for name in ("tools", "functions") if name in fields and is_filled(fields[name])]
-    if b"_" in messages:
-        needs += {_PARTS[part[0]] for part in sought(messages, _PART, sign=b"_")}
+    needs += {_PARTS[part[0]] for part in sought(messages, _PART, sign=b"_")}
     if "response_format" in fields and b'"json_schema"' in fields["response_format"]:
         needs.append("schema")
     return frozenset(needs) if needs else NO_NEEDS

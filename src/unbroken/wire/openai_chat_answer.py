@@ -112,9 +112,9 @@ class _Streamed(EventAnswer):
             return [_bare_delta(answer, event.raw)]
         deltas: list[Delta] = []
         raws = [event.raw] if len(choices) == 1 else apart(event.data, "choices", count=len(choices), once="usage")
-        for choice, raw in zip(choices, raws, strict=True):
+        for at, choice in enumerate(choices):  # zip(strict=True) takes a fifteenth of the time of all of this
             piece = choice.delta or choice.message or _NOTHING
-            delta = _delta(choice, piece, answer=answer, raw=raw, calls=self._calls)
+            delta = _delta(choice, piece, answer=answer, raw=raws[at], calls=self._calls)
             if isinstance(delta, Failure):
                 return delta
             deltas.append(delta)

@@ -142,8 +142,7 @@ def read_request(_path: str, body: bytes) -> Request | Failure:
 def _needs(fields: dict[str, bytes], items: bytes) -> frozenset[str]:
     """The capabilities without which a target cannot answer, looked for as bytes (in a string, quotes are escaped)."""
     needs = ["tools"] if is_filled(fields.get("tools", b"")) else []
-    if b"_" in items:
-        needs += {_PARTS[part[0]] for part in sought(items, _PART, sign=b"_")}
+    needs += {_PARTS[part[0]] for part in sought(items, _PART, sign=b"_")}
     if b'"json_schema"' in fields.get("text", b""):
         needs.append("schema")
     return frozenset(needs) if needs else NO_NEEDS
