@@ -321,7 +321,8 @@ class Probed(Record):
 class Hearsay(Record):
     """What another replica saw of a target: so many attempts in a row ended alike, the latest of which began then.
 
-    `failure` is None where they were answered, `slow` where that took far longer than it usually does there.
+    `failure` is None where they were answered, `slow` where that took far longer than it usually does there,
+    which is `usual_s` (of streams to their first content, where `stream`), and 0 where it was not slow.
     A `number` of 0 says that one has gone out to see whether the target is back.  Times are on our clock.
     """
 
@@ -332,6 +333,8 @@ class Hearsay(Record):
     number: int
     failure: Failure | None = None
     slow: bool = False
+    usual_s: float = 0.0
+    stream: bool = False
 
 
 class TargetForced(Record):

@@ -91,6 +91,31 @@ def test_slow_answers_that_others_got_count_against_the_model_alone() -> None:
     assert {name for name in ("p", "p/m", "p#1", "p/m#1") if story.state(name) is State.OPEN} == {"p/m"}
 
 
+def test_others_are_believed_what_is_usual_while_little_was_seen() -> None:
+    """Of one that knows the target to be faster, for streams and plain answers apart; nobody is, after ten answers."""
+    story = Story()
+
+    def usual_s(*, stream: bool) -> float:
+        return story.board.standing(A).latency(stream=stream).usual_s
+
+    def told(seconds: float) -> None:
+        story.board.fold(Hearsay(story.now, "other", A, story.now, 1, None, True, seconds, stream=True))
+
+    told(0.2)
+    assert (usual_s(stream=True), usual_s(stream=False)) == (0.2, 0.0)
+    story.answers(after_s=0.4)
+    assert usual_s(stream=True) == pytest.approx(0.4), "what was seen counts for more"
+    told(0.6)
+    assert usual_s(stream=True) == pytest.approx(0.4), "it is not that slow here"
+    for _ in range(9):
+        story.answers(after_s=0.4)
+    told(0.3)
+    assert usual_s(stream=True) == 0.3
+    story.answers(after_s=0.4)
+    told(0.2)
+    assert usual_s(stream=True) > 0.29, "by now it knows better"
+
+
 def test_a_probe_that_others_have_sent_is_the_probe() -> None:
     """While another replica finds out whether it is back, nobody does here; once it is, everybody knows."""
     story = Story()

@@ -165,6 +165,20 @@ def test_slow_answers_and_lost_races_are_told() -> None:
     assert other.counts(START + 31) == (2, 1, 1)
 
 
+def test_who_first_asked_in_a_brownout_learns_what_is_usual() -> None:
+    """A replica that never saw a target well takes others' word for it, and both leave a target that became slow."""
+    one, other = Replica("one"), Replica("other", skew_s=SKEW_S)
+    one.sees(answered(START, seconds=0.1), answered(START + 1, seconds=0.1))
+    for turn in range(6):
+        at = START + 2 + 2 * turn
+        other.sees(answered(at + SKEW_S, seconds=1.1))
+        one.hears(other.says(at + 0.1), at + 0.1)
+        one.sees(answered(at + 1, seconds=1.1))
+        other.hears(one.says(at + 1.1), at + 1.1)
+    assert other.board.standing(A).latency(stream=False).usual_s < 0.3
+    assert one.state is other.state is State.OPEN
+
+
 def test_what_probes_heard_is_told() -> None:
     """One replica asks for all: a word that was answered ends a rest, a key that was refused is so for all."""
     one, other = Replica("one"), Replica("other", skew_s=SKEW_S)

@@ -131,6 +131,11 @@ class Latency:
             self._buckets = [n // 2 for n in self._buckets]
             self.count = sum(self._buckets)
 
+    def believe(self, usual_s: float) -> None:
+        """Somebody else knows it to be faster; whoever first asked in a brown-out takes that for usual."""
+        if not self.count or (self.count <= USUAL_AT_ONCE and usual_s < self.usual_s):
+            self.usual_s = usual_s
+
     def percentile_s(self, share: float) -> float:
         """The time within which this share of answers came; 0 where nothing is known."""
         known = self._known.get(share)
@@ -452,10 +457,15 @@ class Board:
     # -- other replicas
 
     def _told(self, fact: Hearsay) -> None:
-        """What others saw counts for health as if we had; how busy and how fast it is, each finds out for itself."""
+        """What others saw counts for health as if we had; how busy and how fast it is, each finds out for itself.
+
+        But for what is usual: of whom others call slow they say what they are used to.
+        """
         standing, failure = self.standing(fact.target), fact.failure
         if not standing.model.window.reaches(fact.at):
             return
+        if fact.usual_s > 0.0:
+            standing.latency(stream=fact.stream).believe(fact.usual_s)
         if not fact.number:
             for health in standing.scopes:
                 health.started(fact.at, self._draw.random())

@@ -64,12 +64,15 @@ class Run:
     number: int = 1
     failure: Failure | None = None
     slow: bool = False
+    usual_s: float = 0.0
+    stream: bool = False
 
     def goes_on(self, other: Run) -> bool:
         """Whether this is more of the same."""
         mine, more = self.failure, other.failure
         if mine is None or more is None or not (self.number and other.number):
-            return mine is more and self.slow is other.slow and bool(self.number) is bool(other.number)
+            alike = (self.slow, self.stream, bool(self.number)) == (other.slow, other.stream, bool(other.number))
+            return mine is more and alike
         return (mine.kind, mine.scope, mine.cool_s, mine.retry_after_s, mine.status) == (
             more.kind, more.scope, more.cool_s, more.retry_after_s, more.status
         )  # fmt: skip
@@ -122,7 +125,8 @@ class Gathering:
                 quiet = self._quiet[name] = deque(maxlen=QUIET_MAX)
             quiet.append(fact)
         else:
-            self._run(_run_of(fact, slow=_was_slow(standing, fact)))
+            usual_s = standing.latency(stream=fact.stream).usual_s if _was_slow(standing, fact) else 0.0
+            self._run(_run_of(fact, usual_s=usual_s))
 
     def _failed(self, fact: AttemptFailed) -> None:
         self._run(Run(fact.target, fact.at, fact.at - fact.elapsed_s, failure=fact.failure))
@@ -188,8 +192,12 @@ class Gathering:
             self._tellings.append(run)
 
 
-def _run_of(fact: AttemptAnswered, *, slow: bool = False) -> Run:
-    return Run(fact.target, fact.at, fact.at - fact.total_s, slow=slow)
+def _run_of(fact: AttemptAnswered, *, usual_s: float = 0.0) -> Run:
+    """An answer; `usual_s` is what would have been usual where it was slow."""
+    slow = usual_s > 0.0
+    return Run(
+        fact.target, fact.at, fact.at - fact.total_s, slow=slow, usual_s=usual_s, stream=slow and fact.stream
+    )  # fmt: skip
 
 
 def _was_slow(standing: Standing, fact: AttemptAnswered) -> bool:
@@ -243,6 +251,8 @@ class _Run(msgspec.Struct, array_like=True, tag="run"):
     number: int
     slow: bool
     failed: _Failed | None
+    usual_s: float = 0.0
+    stream: bool = False
 
 
 class _Limit(msgspec.Struct, array_like=True, tag="limit"):
@@ -307,7 +317,10 @@ def _written(telling: Telling, now: float) -> _Told:
     match telling:
         case Run():
             place, failed = _place(telling.target), _failed(telling.failure)
-            return _Run(place, now - telling.at, now - telling.began, telling.number, telling.slow, failed)
+            return _Run(
+                place, now - telling.at, now - telling.began, telling.number, telling.slow, failed,
+                telling.usual_s, telling.stream,
+            )  # fmt: skip
         case LimitsTold():
             return _Limit(_place(telling.target), now - telling.at, [_plain(reading) for reading in telling.readings])
         case Probed():
@@ -344,7 +357,10 @@ def _read(told: _Told, replica: str, *, at: float) -> Fact:
         case _Run():
             failure = _failure(told.failed)
             target, began = _target(told.place), at - max(told.began_s, 0.0)
-            return Hearsay(at - max(told.age_s, 0.0), replica, target, began, told.number, failure, told.slow)
+            return Hearsay(
+                at - max(told.age_s, 0.0), replica, target, began, told.number, failure, told.slow,
+                max(told.usual_s, 0.0), told.stream,
+            )  # fmt: skip
         case _Limit():
             readings = tuple(Reading(*reading) for reading in told.readings)
             return LimitsTold(at - max(told.age_s, 0.0), f"at {replica}", 0, _target(told.place), readings)
