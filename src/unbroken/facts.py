@@ -322,7 +322,7 @@ class Hearsay(Record):
     """What another replica saw of a target: so many attempts in a row ended alike, the latest of which began then.
 
     `failure` is None where they were answered, `slow` where that took far longer than it usually does there,
-    which is `usual_s` (of streams to their first content, where `stream`), and 0 where it was not slow.
+    which is `usual_s` (of streams to their first content, where `stream`), and 0 where nothing is said of that.
     A `number` of 0 says that one has gone out to see whether the target is back.  Times are on our clock.
     """
 

@@ -83,9 +83,12 @@ def failed(at: float, failure: Failure = ILL) -> AttemptFailed:
 # ------------------------------------------------------------------------------- what is told
 
 
-def test_of_what_is_well_nothing_is_told() -> None:
-    """While nothing fails, replicas have nothing to say to each other."""
-    one = Replica("one")
+def test_of_what_is_well_only_what_is_usual_is_told_and_once() -> None:
+    """While nothing fails, replicas have nothing more to say to each other than how long a target takes."""
+    one, other = Replica("one"), Replica("other", skew_s=SKEW_S)
+    one.sees(answered(START))
+    other.hears(one.says(START), START)
+    assert other.board.standing(A).latency(stream=False).usual_s == pytest.approx(0.2)
     for at in range(20):
         one.sees(AttemptStarted(START + at, "f", 1, A, Why.FIRST), answered(START + at))
     one.sees(AttemptFailed(START + 30, "f", 1, A, Failure(kind=FailureKind.REQUEST, message="yours"), 0.1))
@@ -156,6 +159,7 @@ def test_slow_answers_and_lost_races_are_told() -> None:
     one, other = Replica("one"), Replica("other")
     for n in range(20):
         one.sees(answered(START + n))
+    one.gathering.take()
     one.sees(answered(START + 30, seconds=20.0))
     one.sees(AttemptAbandoned(START + 31, "f", 1, A, 1.0, outrun=True), AttemptAbandoned(START + 31, "f", 2, A, 1.0))
     told = other.hears(one.says(START + 31), START + 31)
@@ -163,6 +167,15 @@ def test_slow_answers_and_lost_races_are_told() -> None:
         (True, None), (False, FailureKind.SLOW),
     ]  # fmt: skip
     assert other.counts(START + 31) == (2, 1, 1)
+
+
+def test_who_gets_every_request_of_a_brownout_knows_what_was_usual_elsewhere() -> None:
+    """The other one saw it well and is not asked any more: what it said then is enough to leave."""
+    one, other = Replica("one"), Replica("other", skew_s=SKEW_S)
+    one.sees(answered(START, seconds=0.1))
+    other.hears(one.says(START + 0.1), START + 0.1)
+    other.sees(*(answered(START + SKEW_S + 1 + n, seconds=1.1) for n in range(6)))
+    assert other.state is State.OPEN
 
 
 def test_who_first_asked_in_a_brownout_learns_what_is_usual() -> None:

@@ -91,6 +91,7 @@ class Gathering:
         self._ill: set[str] = set()
         self._limits: dict[str, LimitsTold] = {}
         self._quiet: dict[str, deque[AttemptAnswered]] = {}
+        self._introduced: set[tuple[str, bool]] = set()
         self._reactions: Mapping[type, Callable[[Any], None]] = {
             AttemptStarted: self._started,
             AttemptAnswered: self._answered,
@@ -123,10 +124,20 @@ class Gathering:
             quiet = self._quiet.get(name)
             if quiet is None:
                 quiet = self._quiet[name] = deque(maxlen=QUIET_MAX)
-            quiet.append(fact)
+            if (name, fact.stream) in self._introduced:
+                quiet.append(fact)
+            else:  # once it is said what is usual: whoever is asked first in a brown-out would not know
+                self._introduced.add((name, fact.stream))
+                self._append(self._with_usual(fact))
         else:
-            usual_s = standing.latency(stream=fact.stream).usual_s if _was_slow(standing, fact) else 0.0
-            self._run(_run_of(fact, usual_s=usual_s))
+            slow = _was_slow(standing, fact)
+            self._run(self._with_usual(fact, slow=slow) if slow else _run_of(fact))
+
+    def _with_usual(self, fact: AttemptAnswered, *, slow: bool = False) -> Run:
+        run = _run_of(fact)
+        run.slow, run.stream = slow, fact.stream
+        run.usual_s = self._board.standing(fact.target).latency(stream=fact.stream).usual_s
+        return run
 
     def _failed(self, fact: AttemptFailed) -> None:
         self._run(Run(fact.target, fact.at, fact.at - fact.elapsed_s, failure=fact.failure))
@@ -192,12 +203,8 @@ class Gathering:
             self._tellings.append(run)
 
 
-def _run_of(fact: AttemptAnswered, *, usual_s: float = 0.0) -> Run:
-    """An answer; `usual_s` is what would have been usual where it was slow."""
-    slow = usual_s > 0.0
-    return Run(
-        fact.target, fact.at, fact.at - fact.total_s, slow=slow, usual_s=usual_s, stream=slow and fact.stream
-    )  # fmt: skip
+def _run_of(fact: AttemptAnswered) -> Run:
+    return Run(fact.target, fact.at, fact.at - fact.total_s)
 
 
 def _was_slow(standing: Standing, fact: AttemptAnswered) -> bool:
