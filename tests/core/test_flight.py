@@ -278,6 +278,24 @@ def test_a_prompt_that_is_too_long_for_all_is_the_callers_fault() -> None:
     assert (other.names, other.kind) == ("a b b", FailureKind.CONTEXT_LENGTH)
 
 
+def test_a_value_that_a_model_refuses_goes_to_another_model_only() -> None:
+    """The same model at somebody else's would say the same: with no other, the caller hears of it at once."""
+    refused = fail(FailureKind.UNSUPPORTED, status=400, code="unsupported_value", param="temperature")
+    world = keyed("p/m#1 p/m#2 q/m r/n", refused)
+    flown = world.fly()
+    assert (flown.names, flown.text) == ("p/m#1 r/n", "fine so far")
+    alone = keyed("p/m#1 p/m#2 q/m", refused).fly()
+    assert (alone.names, alone.kind) == ("p/m#1", FailureKind.UNSUPPORTED)
+    assert alone.end.failure is not None
+    assert alone.end.failure.param == "temperature"
+
+
+def test_a_field_that_a_provider_does_not_know_goes_to_anybody() -> None:
+    """Others offer the same model by an interface of their own."""
+    unknown = fail(FailureKind.UNSUPPORTED, status=400, code="unsupported_parameter", param="top_k")
+    assert keyed("p/m#1 q/m", unknown).fly().names == "p/m#1 q/m"
+
+
 def test_a_prompt_that_is_too_long_for_one_runner_does_not_end_the_race() -> None:
     """The other runners may have room for it."""
     world = World("a b", width=2)

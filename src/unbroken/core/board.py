@@ -459,7 +459,7 @@ class Board:
     def _told(self, fact: Hearsay) -> None:
         """What others saw counts for health as if we had; how busy and how fast it is, each finds out for itself.
 
-        But for what is usual: of whom others call slow they say what they are used to.
+        But for what is usual, which they say when it first answers them, and when they call it slow.
         """
         standing, failure = self.standing(fact.target), fact.failure
         if not standing.model.window.reaches(fact.at):

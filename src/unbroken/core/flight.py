@@ -21,7 +21,7 @@ from random import Random
 
 from unbroken.core import last_words
 from unbroken.core.board import Board
-from unbroken.core.lineup import Lineup, roomier
+from unbroken.core.lineup import Lineup, is_other_model, roomier
 from unbroken.core.run import Run
 from unbroken.core.sound import Judge, holds_back, refusal_in, unsound
 from unbroken.core.splice import Shown, Splicer, way_to_continue
@@ -43,6 +43,8 @@ __all__ = ["Abandon", "Command", "Emit", "Finished", "Flight", "Launch", "Note"]
 NEVER = float("inf")
 PREFIX_REFUSED = "prefill_unsupported"
 """The code of a failure that says: this model takes no last message of the assistant's."""
+VALUE_REFUSED = "unsupported_value"
+"""The code of a failure that says: this model does not do that, so it does not elsewhere either (OpenAI's word)."""
 
 
 class Launch(Record):
@@ -441,10 +443,11 @@ class Flight:
             return False  # it had begun, if only with half a tool call that nobody has seen
         if failure.kind is FailureKind.CONTENT_POLICY and policy.on_refusal == "failover":
             return True
-        if not verdict.other_model:
+        if not verdict.other_model and failure.code != VALUE_REFUSED:
             return verdict.elsewhere or not failure.sent
-        self._waiting = [target for target in self._waiting if roomier(target, run.attempt.target)]
-        self._last_resort = [target for target in self._last_resort if roomier(target, run.attempt.target)]
+        worth_asking = roomier if verdict.other_model else is_other_model
+        self._waiting = [target for target in self._waiting if worth_asking(target, run.attempt.target)]
+        self._last_resort = [target for target in self._last_resort if worth_asking(target, run.attempt.target)]
         return bool(self._live or self._waiting or self._last_resort)
 
     def _schedule_retry(self, run: Run, failure: Failure, *, now: float) -> bool:

@@ -17,7 +17,7 @@ from unbroken.policy import CHARS_PER_TOKEN, Route
 from unbroken.records import Record
 from unbroken.types import Request, Target, Task
 
-__all__ = ["Lineup", "Unable", "incapable", "line_up", "roomier"]
+__all__ = ["Lineup", "Unable", "incapable", "is_other_model", "line_up", "roomier"]
 
 _UNMEASURED_CHARS = 1_000
 """A prompt shorter than this fits every model's window."""
@@ -100,6 +100,11 @@ def roomier(target: Target, other: Target) -> bool:
     """Whether a target may have room for a prompt that was too long for the other."""
     if target.context_tokens is not None and other.context_tokens is not None:
         return target.context_tokens > other.context_tokens
+    return is_other_model(target, other)
+
+
+def is_other_model(target: Target, other: Target) -> bool:
+    """Whether a target may do what the other's model does not: models of the same name are the same."""
     return target.model != other.model
 
 
