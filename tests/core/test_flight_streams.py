@@ -40,6 +40,20 @@ def breaks(*words: str, kind: FailureKind = FailureKind.BROKEN) -> list[Step]:
 # ------------------------------------------------------------------- streams that break
 
 
+@pytest.mark.parametrize("rest", [["#", "# Bridges"], ["#", " Bridges"]])
+def test_a_stream_that_breaks_after_a_sign_begins_anew(rest: list[str]) -> None:
+    """The caller has seen nothing of it, and gets the other's answer from its beginning."""
+    world = world_of(a=breaks("#"), b=says(*rest))
+    world.change("b", prefix="assistant")
+    flown = world.fly()
+    assert (flown.text, flown.whys) == ("".join(rest), "first retry failover")
+
+
+def test_an_answer_of_one_sign_is_an_answer() -> None:
+    """It is shown with its end."""
+    assert world_of(a=says("7")).fly().text == "7"
+
+
 @pytest.mark.parametrize(
     "kind", [FailureKind.BROKEN, FailureKind.TRUNCATED, FailureKind.SERVER, FailureKind.OVERLOADED]
 )

@@ -237,6 +237,36 @@ def test_calls_may_be_wanted_whole(whole_calls: bool) -> None:
     assert run.release(words, streaming=True, whole_calls=whole_calls) == ([] if whole_calls else words)
 
 
+@pytest.mark.parametrize(
+    ("pieces", "shown"),
+    [
+        (["#"], ""),
+        (["-", "-"], ""),
+        (["\n"], ""),
+        (["1"], ""),
+        (["#", " A"], "# A"),
+        (["", "-#"], "-#"),
+        (["a"], "a"),
+        (["é"], "é"),
+        (["=" * 8], ""),
+        (["=" * 8, "="], "=" * 9),
+    ],
+)
+def test_a_sign_by_itself_is_not_shown_yet(pieces: list[str], shown: str) -> None:
+    """After `#` nobody could tell whether a `#` is said again or is the second one of a heading; a word tells."""
+    run = run_of()
+    out = [run.release([Delta(text=piece)], streaming=True, whole_calls=False) for piece in pieces]
+    assert "".join(delta.text for deltas in out for delta in deltas) == shown
+    assert run.holds is not bool(shown)
+
+
+def test_beside_a_sign_other_content_is_shown_at_once() -> None:
+    """Thoughts and calls tell enough."""
+    for other in (Delta(reasoning="hm"), Delta(tool_calls=(ToolFragment(index=0, name="n"),))):
+        deltas = [Delta(text="#"), other]
+        assert run_of().release(deltas, streaming=True, whole_calls=False) == deltas
+
+
 # ------------------------------------------------------------------------- what is told
 
 

@@ -19,6 +19,8 @@ CALL_CHARS = 4
 """What each piece of a tool call counts for beside its arguments."""
 MEDIA_CHARS = 1_000
 """A picture says more than so many characters."""
+SIGNS_MAX = 8
+"""A row of the same sign that is longer is shown as it comes."""
 
 
 class Phase(IntEnum):
@@ -106,8 +108,8 @@ class Run:
     def release(self, deltas: list[Delta], *, streaming: bool, whole_calls: bool) -> list[Delta]:
         """Of these and of what was kept back before, what may be shown now.
 
-        A plain answer is shown when it is whole; a stream from its first content on; tool
-        calls, where they are wanted whole, when the answer has ended.
+        A plain answer is shown when it is whole; a stream from its first content on, if that is
+        more than a sign or two; tool calls, where they are wanted whole, when the answer has ended.
         """
         if whole_calls and not self._holding:
             self._holding = any(delta.tool_calls for delta in deltas)
@@ -116,7 +118,7 @@ class Run:
             return []
         if not self._open:
             self._held += deltas
-            self._open = any(delta.has_content for delta in deltas)
+            self._open = _tells(self._held)
             return self.take_held() if self._open else []
         return deltas
 
@@ -230,6 +232,18 @@ class Run:
             now, flight, self.attempt.number, self.attempt.target, now - self.started,
             outrun, self.usage, self.chars, self.pieces,
         )  # fmt: skip
+
+
+def _tells(begun: Sequence[Delta]) -> bool:
+    """Whether there is content, and enough of it to be gone on with by somebody else.
+
+    After `#`, a `#` may be said again or be the second one of a heading, and nobody could tell; a word hardly
+    begins with the same letter twice.
+    """
+    text = "".join([delta.text for delta in begun])
+    if not text or len(text) > SIGNS_MAX or text[0].isalpha() or len(set(text)) > 1:
+        return any(delta.has_content for delta in begun)
+    return any(delta.has_content and not delta.text for delta in begun)
 
 
 def _size(delta: Delta) -> int:
