@@ -108,7 +108,7 @@ async def overload(world: World, over: Route, *, callers: Sequence[str], each: i
 @pytest.mark.parametrize(("kind", "style"), [("bucket", "openai"), ("window", "azure"), ("window", "mistral")])
 @in_loop
 async def test_what_a_provider_tells_is_kept(kind: str, style: str) -> None:
-    """A first storm of 429s teaches the limit; then hardly one comes though too much is asked, by equals."""
+    """A first storm of 429s teaches the limit; then hardly one comes, and callers are equals."""
     async with FakeProvider(speed=Speed(first_token_s=0.01)) as fake:
         quota = fake.quota = Quota(requests=30, window_s=0.5, kind=kind, style=style)
         world, over = World(), route(target(fake))
